@@ -1,0 +1,1 @@
+"""The shapes that the engine speaks: structs, JSON Schemas and SQL. Imports nothing of `rating` or `metering`."""

@@ -1,0 +1,37 @@
+"""Names that must be the same everywhere: the identity of an event (spec 2.2) and the partition of a customer."""
+
+import hashlib
+import struct
+
+
+def identity(subject: str, source: str, event_id: str) -> bytes:
+    """16 bytes that stand for (subject, source, id); lengths are part of the text, so no two triples run together."""
+    head = subject.encode()
+    middle = source.encode()
+    text = struct.pack("<HH", len(head), len(middle)) + head + middle + event_id.encode()
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def partition_of(customer: str, partitions: int) -> int:
+    """The partition of a customer's events: murmur2 as Java's producer computes it, so both agree."""
+    return (murmur2(customer.encode()) & 0x7FFFFFFF) % partitions
+
+
+def murmur2(data: bytes) -> int:
+    """Kafka's murmur2 with its seed, as an unsigned 32-bit number."""
+    mask = 0xFFFFFFFF
+    magic = 0x5BD1E995
+    length = len(data)
+    value = (0x9747B28C ^ length) & mask
+    whole = length - length % 4
+    for (word,) in struct.iter_unpack("<I", data[:whole]):
+        k = word * magic & mask
+        k ^= k >> 24
+        value = (value * magic & mask) ^ (k * magic & mask)
+    rest = data[whole:]
+    if rest:
+        value ^= int.from_bytes(rest, "little")
+        value = value * magic & mask
+    value ^= value >> 13
+    value = value * magic & mask
+    return value ^ value >> 15
