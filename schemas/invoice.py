@@ -1,4 +1,4 @@
-"""Invoices, their lines, and balances as everybody reads them (spec 8, 9, 10); money is text in its currency's decimals."""
+"""Invoices, their lines and balances as everybody reads them (spec 8, 9, 10); money is text."""
 
 from typing import Literal
 
