@@ -25,7 +25,7 @@ class LogUnavailable(MeteringError):
 
 
 class LogReplaced(MeteringError):
-    """The log's identity differs from the one in `partition_state`: the topic was made anew or another cluster is named."""
+    """The log's identity is not the one in `partition_state`: the topic was made anew, or another cluster is named."""
 
 
 class OffsetLost(MeteringError):

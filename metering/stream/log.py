@@ -33,7 +33,7 @@ class Record(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where an appended message lies; once the partition's `next_offset` is beyond it, its events are in the balance."""
+    """Where a message lies; once the `next_offset` of its partition is beyond it, its events are in the balance."""
 
     partition: int
     offset: int

@@ -1,0 +1,1 @@
+"""The HTTP application: keys, problems, routing; each step brings its own routes."""

@@ -1,0 +1,1 @@
+"""Meters and plans as they are applied, stored in versions."""

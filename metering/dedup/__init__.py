@@ -1,0 +1,1 @@
+"""An identity counts once: what was seen, exactly, over the whole window."""

@@ -1,0 +1,1 @@
+"""Periods close: drafts, final invoices with gapless numbers, and their HTML."""

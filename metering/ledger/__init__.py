@@ -1,0 +1,1 @@
+"""Credits and payments (their double-entry journal comes with the subscriptions' live routes)."""

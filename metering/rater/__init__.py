@@ -1,0 +1,1 @@
+"""Usage becomes what is owed so far: rated totals per charge segment."""

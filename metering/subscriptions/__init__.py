@@ -1,0 +1,1 @@
+"""Customers and the acts on their accounts."""

@@ -1,0 +1,1 @@
+"""Events become usage in buckets; buckets are split where a subscription's boundary falls inside."""
