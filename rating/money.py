@@ -10,39 +10,21 @@ from typing import Final
 import numpy as np
 
 from rating.fixed import INT64_MAX, Amounts, Column, Ints, ints, magnitude, narrow, product, times, widen
+from schemas.currency import CURRENCIES
 
 BALANCE_PLACES: Final = 12
 """Decimal places of amounts that are not yet invoiced, and of quantities that do not terminate (spec 1.4)."""
 
-_TWO_DECIMALS: Final = (
-    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW "
-    "CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF "
-    "IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK "
-    "MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP "
-    "SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XAD XCD XCG "
-    "YER ZAR ZMW ZWG"
-)
-_NO_DECIMALS: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
-_THREE_DECIMALS: Final = "BHD IQD JOD KWD LYD OMR TND"
-_FOUR_DECIMALS: Final = "CLF UYW"
-
-DECIMALS: Final[dict[str, int]] = {
-    code: decimals
-    for decimals, codes in ((2, _TWO_DECIMALS), (0, _NO_DECIMALS), (3, _THREE_DECIMALS), (4, _FOUR_DECIMALS))
-    for code in codes.split()
-}
-"""ISO 4217: the decimals of the minor unit of every active currency that has one."""
-
 
 def known_currency(code: str) -> bool:
     """Whether `code` is an active ISO 4217 currency."""
-    return code in DECIMALS
+    return code in CURRENCIES
 
 
 def decimals_of(currency: str) -> int:
     """The decimals of a currency's minor unit (USD 2, JPY 0, KWD 3); `ValueError` for an unknown code."""
     try:
-        return DECIMALS[currency]
+        return CURRENCIES[currency]
     except KeyError:
         raise ValueError(f"{currency!r} is not an ISO 4217 currency code such as USD") from None
 
