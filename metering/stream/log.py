@@ -75,6 +75,8 @@ class Log(Protocol):
 
     identity: str
     partitions: int
+    keeps_time: bool
+    """Whether the log itself notes when a message was appended; if not, the header `received` says it."""
 
     async def start(self) -> None:
         """Connect; learn identity and partitions."""
