@@ -16,7 +16,7 @@ from schemas.invoice import LineKind, Span
 
 
 class LineHead(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a line but its amount. `start` <= t < `end` in microseconds; `quantity` is exact, None where null (spec 10).
+    """All of a line but its amount: `start` <= t < `end` in microseconds; `quantity` exact, None where spec 10 says so.
 
     `segment` is the start of the charge's segment (7.1): with subscription, charge, kind and dimensions it names the
     line for adjustments. `note`: the coupon's id or the tax's name.
