@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 def decode_hook(wanted: type, written: Any) -> Any:
     """Read a custom scalar from its text; numbers of documents are kept as literal text by the loader."""
+    if isinstance(written, wanted):
+        return written
     if wanted in (Number, Instant, Duration) and isinstance(written, str):
         return wanted.parse(written)
     if wanted is Number and type(written) is int:
