@@ -17,17 +17,17 @@ CREATE TABLE api_key (
     revoked_at timestamptz
 );
 
--- Catalog: meters, and plans in versions that never change.
+-- Catalog: meters, and plans in versions that never change. `json`, not `jsonb`: the order of charges and dimensions counts.
 CREATE TABLE meter (
     key        text COLLATE "C" PRIMARY KEY,
-    definition jsonb NOT NULL,
+    definition json NOT NULL,
     created_at timestamptz NOT NULL
 );
 
 CREATE TABLE plan (
     key        text COLLATE "C" NOT NULL,
     version    integer NOT NULL CHECK (version >= 1),
-    definition jsonb NOT NULL,
+    definition json NOT NULL,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (key, version)
 );
@@ -137,6 +137,7 @@ CREATE TABLE rejected (
     index       integer NOT NULL,
     meter       text COLLATE "C" NOT NULL,
     code        text NOT NULL,
+    reason      text NOT NULL,
     received_at timestamptz NOT NULL,
     customer    text COLLATE "C",
     source      text,
@@ -186,7 +187,7 @@ CREATE TABLE invoice (
     credits      numeric,
     total        numeric,
     due          numeric,
-    detail       jsonb
+    detail       json
 );
 CREATE UNIQUE INDEX invoice_number ON invoice (seller, number);
 CREATE INDEX invoice_customer ON invoice (customer, issued_at, id);
@@ -199,7 +200,7 @@ CREATE TABLE invoice_line (
     kind         text NOT NULL,
     quantity     text,
     amount       numeric NOT NULL,
-    dimensions   jsonb NOT NULL,
+    dimensions   json NOT NULL,
     period_start timestamptz NOT NULL,
     period_end   timestamptz NOT NULL,
     note         text,

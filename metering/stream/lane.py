@@ -1,0 +1,114 @@
+"""A lane: the work on one partition, in order, with one checkpoint at a time while the next batch is decoded."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+import structlog
+
+from metering.clock import Clock
+from metering.errors import LogUnavailable, StoreUnavailable
+from metering.observe import metrics
+from metering.stream.arrivals import Arrivals
+from metering.stream.checkpoint import Checkpoint
+from metering.stream.log import Record
+
+_log = structlog.get_logger("metering.stream")
+
+QUEUE_MAX = 40_000
+"""Records that wait before the partition is paused."""
+BATCH_MAX = 20_000
+"""Records of one checkpoint."""
+RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Waits between tries while Postgres is away; the last goes on for ever."""
+
+
+class Lane:
+    """Takes the records of one partition and commits them, batch by batch."""
+
+    def __init__(self, checkpoint: Checkpoint, clock: Clock) -> None:
+        self._checkpoint = checkpoint
+        self._clock = clock
+        self._queue: deque[Record] = deque()
+        self._wake = asyncio.Event()
+        self._finishing = False
+        self._reported = -1
+
+    @property
+    def full(self) -> bool:
+        """Whether the partition should be paused."""
+        return len(self._queue) >= QUEUE_MAX
+
+    def offer(self, records: Sequence[Record]) -> None:
+        """Add records that follow those offered before."""
+        self._queue.extend(records)
+        self._wake.set()
+
+    def finish(self) -> None:
+        """End `run` after the checkpoint at hand; what waits is left to the next owner."""
+        self._finishing = True
+        self._wake.set()
+
+    def unreported(self) -> int | None:
+        """The committed offset, if it moved since this was asked."""
+        offset = self._checkpoint.next_offset
+        if offset == self._reported:
+            return None
+        self._reported = offset
+        return offset
+
+    async def take(self) -> int:
+        """Own the partition and learn what it remembers; the offset to read from."""
+        return await self._checkpoint.take()
+
+    async def run(self) -> None:
+        """Work until `finish`; raises `Fenced` when another owner went on, and whatever stops the partition."""
+        committing: asyncio.Task[None] | None = None
+        try:
+            while True:
+                records = await self._next(committing)
+                if not records:
+                    break
+                arrived = self._checkpoint.decode(records)
+                if committing is not None:
+                    await committing
+                committing = asyncio.create_task(self._commit(arrived))
+        finally:
+            if committing is not None:
+                await committing
+
+    async def _next(self, committing: "asyncio.Task[None] | None") -> list[Record]:
+        """The next records; none when it is time to finish. An error of the commit at hand is raised here too."""
+        while not self._queue and not self._finishing:
+            self._wake.clear()
+            waiting = asyncio.create_task(self._wake.wait())
+            others = {committing} if committing is not None and not committing.done() else set()
+            try:
+                await asyncio.wait({waiting, *others}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+            if committing is not None and committing.done():
+                committing.result()
+        if self._finishing:
+            return []
+        return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+
+    async def _commit(self, arrived: Arrivals) -> None:
+        """Commit one batch, however long Postgres is away; after any doubt the partition's row says what is in."""
+        tries = 0
+        judged = None
+        while True:
+            try:
+                if judged is None:
+                    judged = await self._checkpoint.judge(arrived)
+                elif await self._checkpoint.landed(judged):
+                    metrics.STREAM_CHECKPOINTS.labels("looked_up").inc()
+                    return
+                await self._checkpoint.commit(judged)
+            except (StoreUnavailable, LogUnavailable) as error:
+                _log.warning("checkpoint_retried", partition=self._checkpoint.partition, reason=str(error))
+                metrics.STREAM_CHECKPOINTS.labels("retried").inc()
+                await self._clock.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
+                tries += 1
+            else:
+                return
