@@ -1,6 +1,7 @@
-"""Bodies, parameters and names of requests, read strictly: what is not understood is refused with its place and the way out."""
+"""Bodies, parameters and names of requests, read strictly: what is not understood is refused, with its place."""
 
 import difflib
+import inspect
 import json
 import re
 import unicodedata
@@ -22,7 +23,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`(?: - at `(?
 
 
 async def read_bytes(request: web.Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
-    """The body, inflated, at most `bytes_max` long: `Problem` 413 beyond, 415 for a content encoding that is not known."""
+    """The body, inflated, at most `bytes_max` long: `Problem` 413 beyond, 415 for an unknown content encoding."""
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "deflate"):
         raise Problem(415, Code.MEDIA_TYPE_UNSUPPORTED, "Unsupported Media Type", f"content encoding {encoding[:40]!r}")
@@ -43,7 +44,9 @@ def text_of(request: web.Request, raw: bytes) -> str:
     """The body as text; UTF-8 is the only charset (RFC 8259)."""
     charset = request.charset
     if charset is not None and charset.lower() not in ("utf-8", "utf8", "us-ascii"):
-        raise Problem(415, Code.MEDIA_TYPE_UNSUPPORTED, "Unsupported Media Type", f"charset {charset[:40]!r}: send UTF-8")
+        raise Problem(
+            415, Code.MEDIA_TYPE_UNSUPPORTED, "Unsupported Media Type", f"charset {charset[:40]!r}: send UTF-8"
+        )
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -109,7 +112,7 @@ def invalid(detail: str) -> Problem:
 
 
 def key_fault(text: str) -> str | None:
-    """What is wrong with a key or an id, None if nothing: 1-255 characters, no control characters, no blank at an edge."""
+    """What is wrong with a key or an id, if anything: 1-255 characters, no control character, no blank at an edge."""
     if not 1 <= len(text) <= 255:
         return f"must have 1 to 255 characters, has {len(text)}"
     if text != text.strip():
@@ -233,10 +236,10 @@ def _hint(name: str, known: Any) -> str:
     return f"; known are {', '.join(sorted(known))}" if known else ""
 
 
-def _field_names(wanted: type) -> set[str]:
+def _field_names(wanted: Any) -> set[str]:
     """The names of a struct's fields and of those within it."""
     names: set[str] = set()
-    if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+    if inspect.isclass(wanted) and issubclass(wanted, msgspec.Struct):
         for field in msgspec.structs.fields(wanted):
             names.add(field.encode_name)
             for inner in getattr(field.type, "__args__", ()):

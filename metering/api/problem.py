@@ -28,7 +28,7 @@ def problem(
 
 
 class Problem(Exception):
-    """Raised by handlers that cannot do what was asked; the application answers `problem(...)` of the same arguments."""
+    """Raised by handlers that cannot do what was asked; the application answers with `problem` of the same."""
 
     def __init__(
         self,
