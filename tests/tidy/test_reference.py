@@ -1,0 +1,94 @@
+"""The reference pages are complete and hold nothing that is no more: each list of the code has its table there."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+from prometheus_client import Counter
+
+from metering import config
+from metering.observe import metrics
+from schemas.http import Code
+from schemas.outcome import Outcome, Refusal
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+ROUTE = re.compile(r"""\bweb\.(get|post|put|delete|patch)\(\s*"(/[^"]*)\"""")
+
+
+def rows(page: str) -> dict[str, str]:
+    """The tables of a page: the code in the first column -> the rest of the row."""
+    found: dict[str, str] = {}
+    for line in (REFERENCE / page).read_text().splitlines():
+        match = re.match(r"\| `([^`]+)` \|(.+)\|$", line)
+        if match:
+            assert match[1] not in found, f"{page} has two rows for `{match[1]}`"
+            found[match[1]] = match[2].strip()
+    return found
+
+
+def compare(page: str, wanted: set[str]) -> None:
+    found = rows(page)
+    assert not wanted - found.keys(), f"{page} has no row for {sorted(wanted - found.keys())}"
+    assert not found.keys() - wanted, f"{page} describes what is not there: {sorted(found.keys() - wanted)}"
+    empty = [code for code, text in found.items() if len(text.split()) < 3]
+    assert not empty, f"{page} says nothing about {empty}"
+
+
+def metric_names() -> set[str]:
+    """The names as they are exposed: a counter ends in `_total`."""
+    found = set()
+    for value in vars(metrics).values():
+        if hasattr(value, "describe") and hasattr(value, "_name"):
+            found.add(f"{value._name}_total" if isinstance(value, Counter) else value._name)
+    return found
+
+
+def routes() -> set[str]:
+    return {
+        f"{method.upper()} {path}"
+        for source in sorted((ROOT / "metering").rglob("*.py"))
+        for method, path in ROUTE.findall(source.read_text())
+    }
+
+
+@pytest.mark.parametrize(
+    ("page", "enums"),
+    [("outcomes.md", (Outcome, Refusal)), ("problems.md", (Code,))],
+    ids=["outcomes", "problems"],
+)
+def test_every_code_has_a_row(page: str, enums: tuple[type[StrEnum], ...]) -> None:
+    compare(page, {str(code) for enum in enums for code in enum})
+
+
+def test_every_metric_has_a_row() -> None:
+    names = metric_names()
+    assert len(names) > 10
+    compare("metrics.md", names)
+
+
+def test_every_metric_is_used() -> None:
+    names = [name for name, value in vars(metrics).items() if hasattr(value, "describe") and hasattr(value, "_name")]
+    text = "\n".join(path.read_text() for path in (ROOT / "metering").rglob("*.py") if path.name != "metrics.py")
+    unused = [name for name in names if not re.search(rf"\b{name}\b", text)]
+    assert not unused, f"metrics that nothing sets: {unused}"
+
+
+def test_every_setting_has_a_row_with_its_default() -> None:
+    compare("settings.md", {setting.name for setting in config.SETTINGS} | config.OTHERS.keys())
+    found = rows("settings.md")
+    for setting in config.SETTINGS:
+        default = config.default_text(setting)
+        assert not default or default in found[setting.name], f"settings.md: {setting.name} is by default {default}"
+
+
+def test_every_route_has_a_row() -> None:
+    compare("http.md", routes())
+
+
+def test_every_command_has_a_row() -> None:
+    from metering.__main__ import app
+
+    names = {f"metering {name}" for name in app if not name.startswith("-")}
+    compare("cli.md", names)
