@@ -1,7 +1,9 @@
 """What can go wrong with a server that we start ourselves."""
 
+from metering.errors import MeteringError
 
-class EmbeddedError(Exception):
+
+class EmbeddedError(MeteringError):
     """An embedded server could not be started, adopted or stopped.
 
     The message says what is wrong, with which folder or port, and the way out. The end of the server's own log

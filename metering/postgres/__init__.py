@@ -1,0 +1,1 @@
+"""Postgres: the pool and its transactions, the named SQL, the migrations."""
