@@ -61,7 +61,7 @@ def _syntax(name: str, form: str, problem: str, place: Place | None) -> Document
 
 
 class _CoreSchema(CParser):
-    """libyaml's parser; the tags of YAML 1.2's core schema are called `null`, `bool`, `number`, `text`, `map`, `list`."""
+    """libyaml with the tags of YAML 1.2's core schema, called `null`, `bool`, `number`, `text`, `map`, `list`."""
 
     def __init__(self, stream: str) -> None:
         CParser.__init__(self, stream)
