@@ -4,9 +4,8 @@ from typing import Any, cast
 
 import msgspec
 
-from schemas import act_checks as act_checks  # these three say how the structs are written and checked
-from schemas import checks as checks
-from schemas import forms as forms
+import schemas.forms  # noqa: F401 - how documents write prices, charges and periods
+from schemas import checks
 from schemas.customer import Customer
 from schemas.documents import Document
 from schemas.faults import Fault

@@ -1,7 +1,11 @@
-"""How documents write prices, charges, periods and filters (spec 3.1, 4.2, 5.2, 6.3), read into structs."""
+"""How documents write prices, charges, periods and filters (spec 3.1, 4.2, 5.2, 6.3), read into structs.
+
+Whoever reads documents imports this module: it brings the checks of all structs with it.
+"""
 
 from typing import Any, Final, get_type_hints
 
+import schemas.act_checks  # noqa: F401 - the checks of acts, and with them those of the catalog
 from schemas.documents import Numeral
 from schemas.faults import Path, nearest
 from schemas.numbers import Number, plain_text
