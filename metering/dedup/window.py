@@ -13,6 +13,10 @@ Mask = npt.NDArray[np.bool_]
 ENTRY = 32
 """Bytes of a remembered identity: hash (16), hash of the raw event (8), position (8)."""
 
+INDEX_BITS = 20
+INDEX_MAX = (1 << INDEX_BITS) - 1
+"""The greatest index of an event in its message."""
+
 _FILTER_BITS_EACH = 16
 _NOWHERE = np.iinfo(np.int64).max
 
@@ -32,12 +36,12 @@ class Sorted(NamedTuple):
 
 def position_of(offset: int, index: int) -> int:
     """The place of an event: its message's offset and its index in the message, in one number."""
-    return offset << 16 | index
+    return offset << INDEX_BITS | index
 
 
 def place_of(position: int) -> tuple[int, int]:
     """The offset and the index of a position."""
-    return position >> 16, position & 0xFFFF
+    return position >> INDEX_BITS, position & INDEX_MAX
 
 
 class _Run:
@@ -97,7 +101,8 @@ class Window:
     def _maybe(self, high: Words) -> Mask:
         slot = high & self._mask
         byte = self._bits[slot >> np.uint64(3)]
-        return (byte >> (slot & np.uint64(7)).astype(np.uint8)) & 1 == 1
+        marked: Mask = (byte >> (slot & np.uint64(7)).astype(np.uint8)) & 1 == 1
+        return marked
 
     def sort_out(self, hashes: Words, content: Words, positions: npt.NDArray[np.int64], on_time: Mask) -> Sorted:
         """Tell new events from seen ones; changes nothing.

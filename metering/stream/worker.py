@@ -83,7 +83,7 @@ class Worker:
         except Fenced as error:
             _log.warning("fenced", partition=partition, reason=str(error))
             metrics.STREAM_CHECKPOINTS.labels("fenced").inc()
-        except Exception as error:  # noqa: BLE001 - whatever it was, the other partitions go on
+        except Exception as error:
             self._stopped(partition, error)
 
     def _stopped(self, partition: int, error: Exception) -> None:

@@ -81,7 +81,7 @@ CREATE TABLE partition_state (
 );
 
 -- Identities: a row per checkpoint; `keys` holds sorted entries of 32 bytes:
--- identity (16), hash of the raw event (8), offset * 65536 + index in its message (8).
+-- identity (16), hash of the raw event (8), offset * 2^20 + index in its message (8).
 CREATE TABLE seen (
     partition    integer NOT NULL,
     first_offset bigint NOT NULL,
