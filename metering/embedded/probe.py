@@ -12,7 +12,7 @@ from dataclasses import dataclass
 METADATA = 3
 METADATA_VERSION = 2  # The first with a cluster id, and one without the later compact encodings.
 CORRELATION = 1
-TIMEOUT_SECONDS = 2
+TIMEOUT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
