@@ -18,7 +18,7 @@ def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end in a loop of its own; Ctrl-C cancels it, waits until it is gone, raises KeyboardInterrupt."""
+    """Run `work` to its end in a loop of its own; Ctrl-C cancels it, waits until it is gone, and is raised."""
     with asyncio.Runner(loop_factory=_new_loop()) as runner:
         return runner.run(work)
 
