@@ -31,16 +31,18 @@ RETRIED: Final = (
 )
 """A transaction that ends so was rolled back whole, and may well succeed when it is run again."""
 
-AWAY: Final = (
+LOST: Final = (
+    OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
-    asyncpg.QueryCanceledError,
-    asyncpg.LockNotAvailableError,
 )
-"""What the server says when it is not there, or too slow, for us."""
+"""What connecting, or a connection, ends with when the server is away; time-outs of the client are `OSError`s."""
+
+SLOW: Final = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
+"""What the server says at the limit of a statement or of the wait for a lock: it rolled back."""
 
 # The binary form of jsonb is this version byte and the text.
 JSONB_VERSION: Final = b"\x01"
@@ -83,7 +85,7 @@ async def create_pool(
                 **{name: str(value) for name, value in milliseconds.items()},
             },
         )
-    except (OSError, *AWAY) as error:
+    except LOST as error:
         raise StoreUnavailable(f"Postgres does not answer: {_said(error)}") from error
 
 
@@ -95,14 +97,14 @@ async def connection(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
     """
     try:
         lent = await pool.acquire(timeout=ACQUIRE_SECONDS)
-    except (OSError, *AWAY) as error:
+    except LOST as error:
         raise StoreUnavailable(f"no connection to Postgres within {ACQUIRE_SECONDS} s: {_said(error)}") from error
     try:
         yield lent
-    except AWAY as error:
-        raise StoreUnavailable(f"Postgres went away or was too slow: {_said(error)}") from error
-    except (OSError, asyncpg.InterfaceError) as error:
-        if lent.is_closed():
+    except SLOW as error:
+        raise StoreUnavailable(f"Postgres was too slow: {_said(error)}") from error
+    except (*LOST, asyncpg.InterfaceError) as error:
+        if _is_lost(lent):
             raise StoreUnavailable(f"the connection to Postgres was lost: {_said(error)}") from error
         raise
     finally:
@@ -135,9 +137,11 @@ async def _once(lent: asyncpg.Connection, work: Callable[[asyncpg.Connection], A
     try:
         result = await work(lent)
     except BaseException:
-        if not lent.is_closed():
+        if not _is_lost(lent):
             await begun.rollback()
         raise
+    if _is_lost(lent):
+        raise StoreUnavailable("the connection to Postgres was lost before the commit; nothing was changed")
     await _commit(lent, begun)
     return result
 
@@ -152,7 +156,7 @@ async def _commit(lent: asyncpg.Connection, begun: Any) -> None:
         raise
     except Exception as error:
         # An error that the server reports on a living connection means: rolled back. Anything else is unknown.
-        if lent.is_closed() or isinstance(error, OSError | AWAY):
+        if _is_lost(lent) or isinstance(error, LOST):
             raise CommitUnknown(f"the connection to Postgres was lost during a commit: {_said(error)}") from error
         raise
 
@@ -168,6 +172,14 @@ async def _prepare(lent: asyncpg.Connection) -> None:
         decoder=lambda data: decode(memoryview(data)[len(JSONB_VERSION) :]),
     )
     await lent.set_type_codec("json", schema="pg_catalog", format="binary", encoder=to_json, decoder=decode)
+
+
+def _is_lost(lent: asyncpg.Connection) -> bool:
+    """Tell whether the connection is closed; the pool takes a lost one back by itself, and then it cannot be asked."""
+    try:
+        return bool(lent.is_closed())
+    except asyncpg.InterfaceError:
+        return True
 
 
 def _said(error: BaseException) -> str:
