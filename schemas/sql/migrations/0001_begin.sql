@@ -1,5 +1,6 @@
 -- The database of the engine. `migrations/` leads here step by step; a test proves that both give one database.
--- Instants are timestamptz in UTC; quantities and money are numeric; keys compare bytewise (COLLATE "C").
+-- Instants are timestamptz in UTC; quantities and money are numeric; keys compare bytewise (COLLATE "C");
+-- documents are json, not jsonb, because the order of charges and dimensions matters.
 
 -- What is set once for an installation: number of partitions, name of the log, the settable clock.
 CREATE TABLE setting (
@@ -36,7 +37,7 @@ CREATE TABLE plan (
 CREATE TABLE customer (
     key        text COLLATE "C" PRIMARY KEY,
     partition  integer NOT NULL,
-    definition jsonb NOT NULL,
+    definition json NOT NULL,
     created_at timestamptz NOT NULL
 );
 
@@ -46,7 +47,7 @@ CREATE TABLE act (
     at       timestamptz NOT NULL,
     kind     text NOT NULL,
     id       text COLLATE "C",
-    body     jsonb NOT NULL,
+    body     json NOT NULL,
     PRIMARY KEY (customer, sequence)
 );
 -- An id given by the client names one subscription, and per customer one grant, coupon or one-off charge.

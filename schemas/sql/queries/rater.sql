@@ -1,7 +1,3 @@
--- name: load_totals
-SELECT subscription, charge, segment_start, dimensions, events, quantity
-FROM accrual WHERE customer = ANY ($1::text[]);
-
 -- name: accruals_of
 SELECT customer, subscription, charge, segment_start, segment_end, dimensions, events, quantity, numerator, divisor
 FROM accrual WHERE customer = ANY ($1::text[]) ORDER BY customer, subscription, charge, segment_start, dimensions;
@@ -21,16 +17,10 @@ ON CONFLICT (customer, subscription, charge, segment_start, dimensions) DO UPDAT
     divisor     = EXCLUDED.divisor;
 
 -- name: drop_totals
-DELETE FROM accrual WHERE customer = $1 AND segment_end > $2;
+DELETE FROM accrual WHERE customer = $1;
 
--- name: load_accounts
-SELECT key, definition FROM customer WHERE key = ANY ($1::text[]);
+-- name: accounts_of
+SELECT key, definition FROM customer WHERE key = ANY ($1::text[]) ORDER BY key;
 
--- name: load_acts
-SELECT customer, sequence, at, body FROM act WHERE customer = ANY ($1::text[]) ORDER BY customer, at, sequence;
-
--- name: load_meters
-SELECT key, definition FROM meter ORDER BY key;
-
--- name: load_plans
-SELECT key, version, definition, created_at FROM plan ORDER BY key, version;
+-- name: acts_of
+SELECT customer, at, body FROM act WHERE customer = ANY ($1::text[]) ORDER BY customer, at, sequence;
