@@ -1,25 +1,24 @@
 """Bodies, parameters and names of requests, read strictly: what is not understood is refused, with its place."""
 
-import difflib
-import inspect
-import json
-import re
-import unicodedata
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
 
-import msgspec
 from aiohttp import web
 
+import schemas.forms  # noqa: F401 - how documents write prices and charges
 from metering.api.problem import Problem
-from schemas.codec import convert
+from schemas.checks import key_fault
+from schemas.documents import Document, load_document
+from schemas.faults import DocumentError, Fault, nearest
 from schemas.http import Code
 from schemas.instants import Instant
-from schemas.numbers import Number
+from schemas.reader import Reading, reader_of
 
 T = TypeVar("T")
 
-BODY_BYTES_MAX = 1 << 20
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`(?: - at `(?P<path>.*)`)?", re.DOTALL)
+BODY_BYTES_MAX: Final = 1 << 20
+JSON: Final = "application/json"
+YAML: Final = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 
 
 async def read_bytes(request: web.Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
@@ -53,52 +52,72 @@ def text_of(request: web.Request, raw: bytes) -> str:
         raise invalid(f"the body is no UTF-8: {error.reason} at byte {error.start}") from None
 
 
-async def read_json(request: web.Request, wanted: type[T], bytes_max: int = BODY_BYTES_MAX) -> T:
-    """The JSON body as a struct. Numbers are taken from their literal text, so 0.1 is one tenth.
+async def read_document(request: web.Request, bytes_max: int = BODY_BYTES_MAX, *, yaml: bool = False) -> Document:
+    """The body as a tree with places; JSON, or YAML too with `yaml`.
 
-    Raises `Problem`: 400 if it is no JSON, 413, 415, 422 with the path of the field that is wrong.
+    Raises `Problem`: 400 if it is neither, 413, 415.
     """
-    content_type = request.content_type
-    if request.headers.get("Content-Type") and content_type != "application/json":
+    content_type = request.content_type if "Content-Type" in request.headers else JSON
+    if content_type not in (JSON, *(YAML if yaml else ())):
+        allowed = "application/json or application/yaml" if yaml else "application/json"
         raise Problem(
-            415, Code.MEDIA_TYPE_UNSUPPORTED, "Unsupported Media Type", f"{content_type[:80]!r}: send application/json"
+            415, Code.MEDIA_TYPE_UNSUPPORTED, "Unsupported Media Type", f"{content_type[:80]!r}: send {allowed}"
         )
-    return convert_body(parse_json(text_of(request, await read_bytes(request, bytes_max))), wanted)
+    text = text_of(request, await read_bytes(request, bytes_max))
+    return parse_document(text, "body.json" if content_type == JSON else "body.yaml")
 
 
-def parse_json(text: str) -> Any:
-    """A tree from JSON text: exact numbers, no duplicate keys, no NaN, no NUL or half characters in texts."""
+def parse_document(text: str, name: str) -> Document:
+    """A tree from text; `Problem` 400 if it cannot be read, or a text in it holds NUL or half a character."""
     try:
-        tree = json.loads(
-            text,
-            parse_float=Number.parse,
-            parse_int=_whole,
-            parse_constant=_no_constant,
-            object_pairs_hook=_unique_keys,
-        )
-    except json.JSONDecodeError as error:
-        raise invalid(f"the body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    except ValueError as error:
-        raise invalid(str(error)) from None
+        document = load_document(text, name)
+        _check_texts(document.tree)
+    except DocumentError as error:
+        raise Problem(400, Code.BODY_INVALID, "Bad Request", str(error.faults[0])) from None
     except RecursionError:
-        raise invalid("the body is nested too deeply") from None
-    return tree
+        raise Problem(400, Code.BODY_INVALID, "Bad Request", "the body is nested too deeply") from None
+    return document
 
 
-def convert_body(tree: Any, wanted: type[T]) -> T:
-    """The struct of a tree; `Problem` 422 names the path and, for an unknown field, the nearest known one."""
+async def read_body(request: web.Request, wanted: type[T], bytes_max: int = BODY_BYTES_MAX) -> T:
+    """The JSON body as a struct; numbers are taken from their literal text, so 0.1 is one tenth.
+
+    Raises `Problem`: 400 if it is no JSON, 413, 415, 422 with everything that is wrong in `faults`.
+    """
+    return read_struct(await read_document(request, bytes_max), wanted)
+
+
+def read_struct(document: Document, wanted: type[T]) -> T:
+    """The struct that a document writes; `Problem` 422 with all its faults."""
+    reading = Reading(document)
+    value: T = reader_of(wanted)(document.tree, (), reading)
     try:
-        return convert(tree, wanted)
-    except msgspec.ValidationError as error:
-        raise field_invalid(*_explained(str(error), wanted)) from None
+        return reading.result(value)
+    except DocumentError as error:
+        raise faulty(error.faults) from None
+
+
+def faulty(faults: Sequence[Fault], code: str = Code.FIELD_INVALID) -> Problem:
+    """422 with what is wrong in a body: each fault with its path, place and the way out."""
+    return Problem(
+        422,
+        code,
+        "Unprocessable Content",
+        next((str(fault) for fault in faults if fault.severity == "error"), None),
+        faults=[fault_tree(fault) for fault in faults],
+    )
+
+
+def fault_tree(fault: Fault) -> dict[str, Any]:
+    """A fault as JSON writes it."""
+    place = {"line": fault.place.line, "column": fault.place.column} if fault.place else {}
+    return {"severity": fault.severity, "path": fault.path, **place, "message": fault.message, "fix": fault.fix}
 
 
 def field_invalid(path: str, message: str) -> Problem:
-    """422: a field of the body is wrong."""
-    detail = f"{path}: {message}" if path else message
-    return Problem(
-        422, Code.FIELD_INVALID, "Unprocessable Content", detail, faults=[{"path": path, "message": message}]
-    )
+    """422: one field of the body is wrong."""
+    fault = {"severity": "error", "path": path, "message": message}
+    return Problem(422, Code.FIELD_INVALID, "Unprocessable Content", f"{path}: {message}", faults=[fault])
 
 
 def parameter_invalid(name: str, message: str) -> Problem:
@@ -109,17 +128,6 @@ def parameter_invalid(name: str, message: str) -> Problem:
 def invalid(detail: str) -> Problem:
     """400: the body cannot be read."""
     return Problem(400, Code.BODY_INVALID, "Bad Request", detail)
-
-
-def key_fault(text: str) -> str | None:
-    """What is wrong with a key or an id, if anything: 1-255 characters, no control character, no blank at an edge."""
-    if not 1 <= len(text) <= 255:
-        return f"must have 1 to 255 characters, has {len(text)}"
-    if text != text.strip():
-        return "must not begin or end with a blank"
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        return "must not contain control characters"
-    return None
 
 
 def path_key(request: web.Request, name: str) -> str:
@@ -144,7 +152,7 @@ def query(request: web.Request, *known: str) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, text in request.query.items():
         if name not in known:
-            raise parameter_invalid(name, f"is not known here{_hint(name, known)}")
+            raise parameter_invalid(name, f"is not known here; {nearest(name, known)}")
         if name in given:
             raise parameter_invalid(name, "is given twice")
         if "\x00" in text:
@@ -174,74 +182,17 @@ def instant_of(parameters: dict[str, str], name: str) -> Instant | None:
         raise parameter_invalid(name, str(error)) from None
 
 
-def _whole(text: str) -> int:
-    if len(text) > 32:
-        raise ValueError(f"{text[:32]}… is out of range")
-    return int(text)
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON")
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in tree:
-            raise ValueError(f"the key {key[:80]!r} stands twice in one object")
-        _check_text(key)
-        _check_value(value)
-        tree[key] = value
-    return tree
-
-
-def _check_value(value: Any) -> None:
-    if isinstance(value, str):
-        _check_text(value)
-    elif isinstance(value, list):
-        for item in value:
-            _check_value(item)
-
-
-def _check_text(text: str) -> None:
-    if "\x00" in text:
-        raise ValueError("texts must not contain NUL (U+0000)")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError("texts must not contain half of a surrogate pair") from None
-
-
-def _explained(message: str, wanted: type) -> tuple[str, str]:
-    """(path, message) of a validation error."""
-    unknown = _UNKNOWN.fullmatch(message)
-    if unknown:
-        name = unknown["name"]
-        return _path(unknown["path"], name), f"is not known{_hint(name, _field_names(wanted))}"
-    text, _, path = message.partition(" - at `")
-    return _path(path.rstrip("`"), ""), text.replace("Object ", "").strip()
-
-
-def _path(path: str | None, name: str) -> str:
-    """`$.taxes[0]` and `rate` to `taxes[0].rate`."""
-    inner = (path or "").removeprefix("$").removeprefix(".")
-    return ".".join(part for part in (inner, name) if part)
-
-
-def _hint(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known are {', '.join(sorted(known))}" if known else ""
-
-
-def _field_names(wanted: Any) -> set[str]:
-    """The names of a struct's fields and of those within it."""
-    names: set[str] = set()
-    if inspect.isclass(wanted) and issubclass(wanted, msgspec.Struct):
-        for field in msgspec.structs.fields(wanted):
-            names.add(field.encode_name)
-            for inner in getattr(field.type, "__args__", ()):
-                names |= _field_names(inner)
-    return names
+def _check_texts(tree: Any) -> None:
+    """`Problem` 400 for a text that Postgres cannot keep."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            _check_texts(key)
+            _check_texts(value)
+    elif isinstance(tree, list):
+        for item in tree:
+            _check_texts(item)
+    elif isinstance(tree, str):
+        if "\x00" in tree:
+            raise invalid("texts must not contain NUL (U+0000)")
+        if not tree.isascii() and any("\ud800" <= character <= "\udfff" for character in tree):
+            raise invalid("texts must not contain half of a surrogate pair")
