@@ -57,7 +57,7 @@ def check_currency(values: Mapping[str, Any], at: Path, reading: Reading) -> Non
     """Note a `currency` that ISO 4217 does not know."""
     code = values.get("currency")
     if isinstance(code, str) and code not in CURRENCIES:
-        fix = f"write {code.upper()}" if code.upper() in CURRENCIES else nearest(code, CURRENCIES)
+        fix = f"write {code.upper()}" if code.upper() in CURRENCIES else "write a code such as USD, EUR or JPY"
         reading.error((*at, "currency"), f"{code[:80]!r} is no currency of ISO 4217", fix)
 
 
@@ -241,7 +241,9 @@ def _customer(values: dict[str, Any], tree: Any, at: Path, reading: Reading) -> 
     zone = values.get("timezone")
     if isinstance(zone, str) and not _known_zone(zone):
         message = f"{zone[:80]!r} is no time zone of the IANA database"
-        reading.error((*at, "timezone"), message, nearest(zone, available_timezones()))
+        close = nearest(zone, available_timezones())
+        fix = close if close.startswith("did") else "write a name such as Europe/Amsterdam"
+        reading.error((*at, "timezone"), message, fix)
 
 
 @cache

@@ -121,7 +121,9 @@ def charge(tree: Any, at: Path, reading: Reading) -> Any:
         return _RECURRING(tree, at, reading)
     if "meter" in tree or "price" in tree:
         return _USAGE(tree, at, reading)
-    return reading.error(at, "neither 'recurring' nor 'meter' is given", "write {recurring: …} or {meter: …, price: …}")
+    hints = [f"{key!r}: {hint}" for key in tree if (hint := nearest(key, ("recurring", "meter"))).startswith("did")]
+    fix = ", ".join(hints) or "write {recurring: …} or {meter: …, price: …}"
+    return reading.error(at, "neither 'recurring' nor 'meter' is given", fix)
 
 
 def _whole(values: dict[str, Any]) -> Any:

@@ -122,14 +122,14 @@ def _int(tree: Any, at: Path, reading: Reading) -> Any:
     return reading.error(at, f"expected a whole number, got {named(tree)}", "write digits, without quotes")
 
 
-def _parsed(kind: type[Number | Instant | Duration], example: str) -> Reader:
+def _parsed(kind: type[Number | Instant | Duration], wanted: str, fix: str) -> Reader:
     def read(tree: Any, at: Path, reading: Reading) -> Any:
         if not isinstance(tree, str) or (kind is not Number and isinstance(tree, Numeral)):
-            return reading.error(at, f"expected {example}, got {named(tree)}", f"write it such as {example}")
+            return reading.error(at, f"expected {wanted}, got {named(tree)}", fix)
         try:
             return kind.parse(tree)
         except ValueError as error:
-            return reading.error(at, str(error), f"write {example}")
+            return reading.error(at, str(error), fix)
 
     return read
 
@@ -142,9 +142,9 @@ _SCALARS: Final[dict[Any, Reader]] = {
     str: _text,
     bool: _bool,
     int: _int,
-    Number: _parsed(Number, 'a decimal number such as 12.5 or "12.5"'),
-    Instant: _parsed(Instant, "a time such as 2026-01-31T00:00:00Z"),
-    Duration: _parsed(Duration, "a duration such as 1h or 35d"),
+    Number: _parsed(Number, "a number", "write a plain decimal: at most 18 digits before the point, 12 after it"),
+    Instant: _parsed(Instant, "a time", "write it such as 2026-01-31T00:00:00Z"),
+    Duration: _parsed(Duration, "a duration", "write it such as 1h or 35d"),
     Any: _any,
 }
 
