@@ -1,0 +1,76 @@
+"""What the demo shows: a table while events flow, then one invoice line by line."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+
+class Now(NamedTuple):
+    """The state of the demo at one moment."""
+
+    clock: str
+    sent: int
+    committed: int
+    duplicates: int
+    per_second: int
+    lag: int
+    accrued: Mapping[str, str]
+
+
+def live(now: Now) -> Group:
+    """The picture while events flow."""
+    head = Text.assemble(
+        ("clock ", "dim"), now.clock,
+        ("   events/s ", "dim"), (f"{now.per_second:,}", "bold"),
+        ("   committed ", "dim"), f"{now.committed:,} of {now.sent:,}",
+        ("   duplicates dropped ", "dim"), f"{now.duplicates:,}",
+        ("   lag ", "dim"), f"{now.lag:,}",
+    )  # fmt: skip
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("customer")
+    table.add_column("accrued, USD", justify="right")
+    for customer, amount in now.accrued.items():
+        table.add_row(customer, cents(amount))
+    return Group(head, Text(), table)
+
+
+def line(now: Now) -> str:
+    """The same on one line, where stdout is no terminal."""
+    accrued = ", ".join(f"{customer} {cents(amount)}" for customer, amount in now.accrued.items())
+    return (
+        f"{now.clock}  {now.per_second:,} events/s  {now.committed:,} of {now.sent:,} committed"
+        f"  lag {now.lag:,}  accrued {accrued}"
+    )
+
+
+def cents(amount: str) -> str:
+    """An exact decimal cut after two digits: for a rising number on a screen, never for money owed."""
+    whole, _, rest = amount.partition(".")
+    return f"{whole}.{rest[:2]:0<2}"
+
+
+def invoice(tree: Mapping[str, Any]) -> Group:
+    """An invoice as the API gives it: its lines, then its totals."""
+    title = f"Invoice {tree['number']} of {tree['customer']}, issued {tree['issued']}, {tree['status']}"
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("charge", "kind", "for", "period"):
+        table.add_column(name)
+    table.add_column("quantity", justify="right")
+    table.add_column(f"amount, {tree['currency']}", justify="right")
+    for one in tree["lines"]:
+        period = f"{one['period']['start'][:10]} to {one['period']['end'][:10]}"
+        dimensions = ", ".join(one["dimensions"].values())
+        what = one["charge"] or one.get("note") or ""
+        table.add_row(what, one["kind"], dimensions, period, grouped(one["quantity"] or ""), one["amount"])
+    for name in ("subtotal", "tax", "total", "credits", "due"):
+        table.add_row("", "", "", "", name, tree[name], style="bold" if name == "due" else "dim")
+    return Group(Text(title, style="bold"), Text(), table)
+
+
+def grouped(quantity: str) -> str:
+    """A decimal with its thousands apart."""
+    whole, point, rest = quantity.partition(".")
+    return (f"{int(whole):,}" if whole.isdigit() else whole) + point + rest
