@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from rating.fixed import Column, Indices, column, ints, sum_groups, times, widen
+from rating.fixed import Column, Indices, column, joined, sum_groups, times
 from schemas.instants import DAY, HOUR, SECOND
 from schemas.meter import Aggregation, LevelUnit
 
@@ -51,7 +51,8 @@ class Rows(msgspec.Struct, frozen=True):
     """n accepted values in columns, each in a group.
 
     `group` int64[n], 0 <= group < `groups`; `time` (microseconds) and `arrival` int64[n] (greater = arrived later);
-    `values` for all aggregations but `count` and `unique`, `texts` (n of them) for `unique`.
+    `values` for all aggregations but `count` and `unique`; `texts` for `unique`: n texts, or
+    int64[n] that stand for them.
     """
 
     group: Indices
@@ -59,7 +60,7 @@ class Rows(msgspec.Struct, frozen=True):
     time: Indices
     arrival: Indices
     values: Column | None = None
-    texts: Sequence[str] | None = None
+    texts: Sequence[str] | Indices | None = None
 
 
 def events_of(rows: Rows) -> Indices:
@@ -97,6 +98,8 @@ def fold(aggregation: Aggregation, rows: Rows) -> list[State]:
             return _fold_latest(rows, events)
         case "unique":
             sets: list[set[str]] = [set() for _ in range(rows.groups)]
+            if isinstance(rows.texts, np.ndarray):
+                raise ValueError("a state of `unique` keeps texts, not what stands for them")
             for group, text in zip(rows.group.tolist(), rows.texts or (), strict=True):
                 sets[group].add(text)
             return [State(count, texts=frozenset(texts)) for count, texts in zip(events, sets, strict=True)]
@@ -165,7 +168,7 @@ def integrals(rows: Rows, carried: Column, start: Indices, end: Indices) -> Colu
     """
     levels = _values(rows)
     scale = max(levels.scale, carried.scale)
-    level = _joined(carried.rescale(scale), levels.rescale(scale))
+    level = joined([carried.rescale(scale), levels.rescale(scale)])
     group = np.concatenate([np.arange(rows.groups, dtype=np.int64), rows.group])
     time = np.concatenate([start, rows.time])
     arrival = np.concatenate([np.full(rows.groups, np.iinfo(np.int64).min), rows.arrival])
@@ -191,13 +194,6 @@ def _values(rows: Rows) -> Column:
     if rows.values is None:
         raise ValueError("this aggregation needs values")
     return rows.values
-
-
-def _joined(first: Column, second: Column) -> Column:
-    """Two columns of one scale, one after the other."""
-    if first.values.dtype == second.values.dtype:
-        return Column(np.concatenate([first.values, second.values]), first.scale)
-    return Column(np.concatenate([widen(first.values), widen(second.values)]), first.scale)
 
 
 def _extremes(rows: Rows, *, greatest: bool) -> Column:
@@ -238,8 +234,10 @@ def _first_zero(values: Column, found: tuple[Indices, Indices], groups: int) -> 
 
 def _distinct(rows: Rows) -> Indices:
     """How many distinct texts each group has."""
-    codes: dict[str, int] = {}
-    code = ints([codes.setdefault(text, len(codes)) for text in rows.texts or ()])
+    code = rows.texts
+    if not isinstance(code, np.ndarray):
+        codes: dict[str, int] = {}
+        code = np.array([codes.setdefault(text, len(codes)) for text in code or ()], dtype=np.int64)
     order = np.lexsort((code, rows.group))
     group, code = rows.group[order], code[order]
     new = np.ones(len(group), dtype=np.bool_)

@@ -13,7 +13,7 @@ from schemas.instants import HOUR, Instant
 from schemas.numbers import scientific
 from schemas.outcome import Outcome
 
-DEPTH_MAX: Final = 100
+DEPTH_MAX: Final = 128
 """Maps and lists that an event may nest: a limit of ours, so that no event's fate hangs on the depth of a stack."""
 
 LONG: Final = 2 * DEPTH_MAX + len('{"id":"","source":"","type":"","subject":"","specversion":""}')

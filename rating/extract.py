@@ -6,10 +6,11 @@ dimensions, for the rows that are still wanted after duplicates and late events 
 not grow with meters of other types.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -102,33 +103,18 @@ class Extractor:
             events: list[Any] = list(map(self._decode, raws))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             events = [self._decode_alone(row, raw, valid) for row, raw in enumerate(raws)]
-        self._drop_unsound(raws, events, valid)
-        texts = [event.time for event in events]
-        sent = [row for row, text in enumerate(texts) if text is not None]
-        time = np.array(received, dtype=np.int64)
-        if sent:
-            found, known = instants(texts if len(sent) == len(texts) else [texts[row] for row in sent])
-            rows = np.array(sent, dtype=np.int64)
-            time[rows[known]] = found[known]
-            for row in rows[~known].tolist():
-                valid[row] = False
+        names = _names(events)
+        _mark_unsound(raws, valid)
+        _mark_unclean(names, valid)
+        time = _times(events, received, valid)
+        if not valid.all():
+            for row in np.flatnonzero(~valid).tolist():
                 events[row] = self._nothing
-        types = [event.type for event in events]
+            names = _names(events)
         get = self._codes.get
-        code = np.array([get(event_type, -1) for event_type in types], dtype=np.int64)
+        code = np.array([get(event_type, -1) for event_type in names.types], dtype=np.int64)
         code[~valid] = -1
-        return Batch(
-            valid,
-            [event.id for event in events],
-            [event.source for event in events],
-            types,
-            [event.subject for event in events],
-            [event.subscription for event in events],
-            time,
-            np.asarray(received, dtype=np.int64),
-            code,
-            events,
-        )
+        return Batch(valid, *names, time, np.asarray(received, dtype=np.int64), code, events)
 
     def meter(self, batch: Batch, rows: Indices | None = None) -> list[Metered]:
         """What each meter gets of these rows of the batch (rising; None: all), in the order of types and meters."""
@@ -177,30 +163,68 @@ class Extractor:
         event.data = self._data(**{k: (tree.get("data") or {}).get(name, UNSET) for name, k in self._keys.items()})
         return event
 
-    def _drop_unsound(self, raws: Sequence[bytes], events: list[Any], valid: Mask) -> None:
-        """Mark what a typed decoder lets pass: names with blanks or control characters, NULs, bad UTF-8, deep nesting.
 
-        Each check is made once for the whole batch; only where it finds something are events looked at one by one.
-        """
-        names = [text for event in events for text in (event.id, event.source, event.type, event.subject)]
-        names += [event.subscription for event in events if event.subscription is not None]
-        joined = f"|{'|'.join(names)}|"
-        dirty = not joined.isprintable() or "| " in joined or " |" in joined
-        everything = b"".join(raws)
-        odd = not everything.isascii() or b"\\u0000" in everything
+class _Names(NamedTuple):
+    """The names of n events, in the order in which `Batch` has them."""
+
+    ids: list[str]
+    sources: list[str]
+    types: list[str]
+    subjects: list[str]
+    subscriptions: list[str | None]
+
+
+def _names(events: list[Any]) -> _Names:
+    """The names in the decoder's structs."""
+    return _Names(
+        [event.id for event in events],
+        [event.source for event in events],
+        [event.type for event in events],
+        [event.subject for event in events],
+        [event.subscription for event in events],
+    )
+
+
+def _mark_unsound(raws: Sequence[bytes], valid: Mask) -> None:
+    """Mark what a decoder lets pass where it skips: bad UTF-8, NULs, deep nesting (`events.unsound`).
+
+    One look at the whole batch says whether events must be looked at one by one.
+    """
+    everything = b"".join(raws)
+    odd = not everything.isascii() or (b"\\" in everything and b"\\u0000" in everything)
+    if odd or max(map(len, raws), default=0) > LONG:
         for row, raw in enumerate(raws):
             if odd or len(raw) > LONG:
                 valid[row] &= unsound(raw) is None
-            if dirty:
-                valid[row] &= all(map(clean, _names_of(events[row])))
-        for row in np.flatnonzero(~valid).tolist():
-            events[row] = self._nothing
 
 
-def _names_of(event: Any) -> list[str]:
-    """The names that must be clean (spec 2.3)."""
-    names = [event.id, event.source, event.type, event.subject]
-    return names if event.subscription is None else [*names, event.subscription]
+def _mark_unclean(names: _Names, valid: Mask) -> None:
+    """Mark events with control characters in their names, or blanks at the edges (spec 2.3); the batch at once."""
+    *most, subscriptions = names
+    present = [name for name in subscriptions if name is not None]
+    joined = "\n".join([*itertools.chain(*most), *present, ""])
+    if joined.isascii():
+        letters = np.frombuffer(joined.encode(), dtype=np.uint8)
+        control, blank = (letters < ord(" ")) | (letters == 0x7F), letters == ord(" ")
+        between = len(most) * len(valid) + len(present)
+        edges = (blank[:-1] & control[1:]) | (control[:-1] & blank[1:])
+        if np.count_nonzero(control) == between and not edges.any() and not blank[:1].any():
+            return
+    for row, (*required, subscription) in enumerate(zip(*names, strict=True)):
+        valid[row] &= all(map(clean, required)) and (subscription is None or clean(subscription))
+
+
+def _times(events: list[Any], received: Indices, valid: Mask) -> Indices:
+    """The events' times, the receipt where there is none; an event whose time is no time is marked."""
+    texts = [event.time for event in events]
+    sent = [row for row, text in enumerate(texts) if text is not None]
+    time = np.array(received, dtype=np.int64)
+    if sent:
+        found, known = instants(texts if len(sent) == len(texts) else [texts[row] for row in sent])
+        rows = np.array(sent, dtype=np.int64)
+        time[rows[known]] = found[known]
+        valid[rows[~known]] = False
+    return time
 
 
 class _Found:

@@ -206,6 +206,15 @@ def column(decimals: Sequence[Decimal]) -> Column:
     return Column(ints([whole * 10 ** (scale - places) for whole, places in parts]), scale)
 
 
+def joined(columns: Sequence[Column]) -> Column:
+    """Columns one after the other, at the largest of their scales."""
+    scale = max((part.scale for part in columns), default=0)
+    parts = [part.rescale(scale).values for part in columns]
+    if any(part.dtype == object for part in parts):
+        parts = [widen(part) for part in parts]
+    return Column(np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64), scale)
+
+
 def integer_and_places(value: Decimal) -> tuple[int, int]:
     """`(whole, places)` with value = whole / 10**places and places >= 0; exact at any length."""
     sign, digits, exponent = value.as_tuple()

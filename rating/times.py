@@ -25,7 +25,8 @@ def instants(texts: Sequence[str]) -> tuple[Indices, Mask]:
     for length in set(map(len, texts)):
         if length == _PLAIN or _PLAIN + 1 < length <= _LENGTHS_MAX:
             rows = [row for row, text in enumerate(texts) if len(text) == length]
-            _read_same_length([texts[row] for row in rows], np.array(rows, dtype=np.int64), times, known)
+            same = texts if len(rows) == len(texts) else [texts[row] for row in rows]
+            _read_same_length(same, np.array(rows, dtype=np.int64), times, known)
     for row in np.flatnonzero(~known).tolist():
         try:
             times[row] = Instant.parse(texts[row])
