@@ -74,3 +74,23 @@ def grouped(quantity: str) -> str:
     """A decimal with its thousands apart."""
     whole, point, rest = quantity.partition(".")
     return (f"{int(whole):,}" if whole.isdigit() else whole) + point + rest
+
+
+def summary(report: Mapping[str, Any]) -> list[str]:
+    """What the run came to, and whether the invoice is right."""
+    check, events = report["check"], report["events"]
+    if check["holds"]:
+        verdict = (
+            f"Checked: the {check['usage_lines']} usage lines, {check['expected_usage']} in all, equal an independent sum"
+            f" of {check['distinct_events']:,} distinct events, to the token and the cent."
+        )
+    else:
+        verdict = f"WRONG: these lines differ from an independent sum of the events: {check['differences']}"
+    return [
+        "",
+        verdict,
+        f"{events['sent']:,} events were sent: {events['http']:,} over HTTP, {events['kafka']:,} to Kafka;"
+        f" {events['late']:,} were late, {events['dropped_as_duplicates']:,} duplicates were dropped.",
+        f"{report['events_per_second']:,} events/s from sending to commit; {report['seconds']} s in all.",
+        "",
+    ]
