@@ -17,7 +17,7 @@ from schemas.outcome import Outcome
 LIMIT: Final = 10**DIGITS_MAX
 """Every accepted value is below this in magnitude (spec 1.2)."""
 
-_NOT_FINITE: Final = re.compile(r"[+-]?(?:s?nan|inf(?:inity)?)", re.ASCII | re.IGNORECASE)
+_NOT_FINITE: Final = re.compile(r"[+-]?\.?(?:s?nan|inf(?:inity)?)", re.ASCII | re.IGNORECASE)
 _TEXT_EXPONENT_MAX: Final = 4_000
 Rejected = list[tuple[int, Outcome]]
 
