@@ -81,16 +81,17 @@ def summary(report: Mapping[str, Any]) -> list[str]:
     check, events = report["check"], report["events"]
     if check["holds"]:
         verdict = (
-            f"Checked: the {check['usage_lines']} usage lines, {check['expected_usage']} in all, equal an independent sum"
-            f" of {check['distinct_events']:,} distinct events, to the token and the cent."
+            f"Checked: the {check['usage_lines']} usage lines, {check['expected_usage']} in all, equal an independent"
+            f" sum of {check['distinct_events']:,} distinct events, to the token and the cent."
         )
     else:
         verdict = f"WRONG: these lines differ from an independent sum of the events: {check['differences']}"
+    ways = f"{events['http']:,} over HTTP, {events['kafka']:,} to Kafka"
+    dropped = f"{events['dropped_as_duplicates']:,} duplicates were dropped"
     return [
         "",
         verdict,
-        f"{events['sent']:,} events were sent: {events['http']:,} over HTTP, {events['kafka']:,} to Kafka;"
-        f" {events['late']:,} were late, {events['dropped_as_duplicates']:,} duplicates were dropped.",
+        f"{events['sent']:,} events were sent: {ways}; {events['late']:,} were late, {dropped}.",
         f"{report['events_per_second']:,} events/s from sending to commit; {report['seconds']} s in all.",
         "",
     ]
