@@ -9,7 +9,7 @@ from fractions import Fraction
 import msgspec
 
 from rating.fixed import Amounts
-from rating.money import decimals_of, money_text, round_amounts, rounded_text
+from rating.money import decimals_of, money_text, quantity_text, round_amounts
 from schemas.instants import Instant
 from schemas.invoice import Line as ShownLine
 from schemas.invoice import LineKind, Span
@@ -59,7 +59,7 @@ def shown(line: MadeLine, currency: str) -> ShownLine:
     return ShownLine(
         charge=head.charge,
         kind=head.kind,
-        quantity=None if head.quantity is None else rounded_text(head.quantity),
+        quantity=None if head.quantity is None else quantity_text(head.quantity),
         amount=money_text(line.amount, currency),
         dimensions=dict(head.dimensions),
         period=Span(Instant(head.start), Instant(head.end)),

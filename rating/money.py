@@ -9,7 +9,19 @@ from typing import Final
 
 import numpy as np
 
-from rating.fixed import INT64_MAX, Amounts, Column, Ints, ints, magnitude, narrow, product, times, widen
+from rating.fixed import (
+    INT64_MAX,
+    Amounts,
+    Column,
+    Ints,
+    decimal_places,
+    ints,
+    magnitude,
+    narrow,
+    product,
+    times,
+    widen,
+)
 from schemas.currency import CURRENCIES
 
 BALANCE_PLACES: Final = 12
@@ -104,6 +116,12 @@ def rounded_text(value: Fraction | int, places: int = BALANCE_PLACES) -> str:
     """An exact number as plain text, rounded half away from zero to `places`, no trailing zeros (spec 1.4, 10)."""
     text = fixed_text(round_half_away(value.numerator * 10**places, value.denominator), places)
     return text.rstrip("0").rstrip(".") if places else text
+
+
+def quantity_text(value: Fraction | int) -> str:
+    """A quantity as plain text: every digit if it terminates, else rounded to 12 places (spec 1.4)."""
+    places = decimal_places(value.denominator)
+    return rounded_text(value, places if 10**places % value.denominator == 0 else BALANCE_PLACES)
 
 
 def rounded_texts(values: Amounts, places: int = BALANCE_PLACES) -> list[str]:
