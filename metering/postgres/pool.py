@@ -22,7 +22,7 @@ ACQUIRE_SECONDS: Final = 5
 CONNECT_SECONDS: Final = 5
 LOCK_SECONDS: Final = 10
 FORGOTTEN_SECONDS: Final = 30
-ATTEMPTS: Final = 5
+ATTEMPTS: Final = 10
 
 RETRIED: Final = (
     asyncpg.DeadlockDetectedError,

@@ -106,7 +106,7 @@ async def test_opposite_lock_orders_all_end_committed(counters: asyncpg.Pool) ->
         transaction(counters, lambda lent: work(lent, upwards)),
         transaction(counters, lambda lent: work(lent, downwards)),
     )
-    assert runs == 3
+    assert runs >= 3  # The loser ran again; it may lose more than once before the winner wakes up.
     assert await value(counters, "SELECT array_agg(n) FROM counter WHERE id <= 2") == [2, 2]
 
 
