@@ -65,7 +65,6 @@ def judge(arrivals: Arrivals, window: Window, ours: Callable[[str], bool]) -> Ju
     outcomes[Outcome.DUPLICATE] += int(np.count_nonzero(again & found.same_bytes))
     counted = rows[found.takes]
     outcomes[Outcome.ACCEPTED] += len(counted)
-    outcomes[Outcome.UNMATCHED] += int(np.count_nonzero(batch.type_code[counted] < 0))
     differs = again & ~found.same_bytes
     places = arrivals.positions[rows].astype(np.uint64)
     entries = np.column_stack([hashes, content, places])[found.takes]

@@ -2,6 +2,10 @@
 SELECT customer, subscription, charge, segment_start, segment_end, dimensions, events, quantity, numerator, divisor
 FROM accrual WHERE customer = ANY ($1::text[]) ORDER BY customer, subscription, charge, segment_start, dimensions;
 
+-- name: sums_of
+SELECT customer, subscription, charge, segment_start, dimensions, events, quantity
+FROM accrual WHERE customer = ANY ($1::text[]) AND segment_end > $2;
+
 -- name: put_totals
 -- Absolute values, sorted by key: one writer a partition.
 INSERT INTO accrual (customer, subscription, charge, segment_start, segment_end, dimensions, events, quantity, numerator, divisor)
