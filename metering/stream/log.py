@@ -77,6 +77,8 @@ class Log(Protocol):
     partitions: int
     keeps_time: bool
     """Whether the log itself notes when a message was appended; if not, the header `received` says it."""
+    message_bytes_max: int
+    """Of one message, its key, headers and some overhead included."""
 
     async def start(self) -> None:
         """Connect; learn identity and partitions."""
