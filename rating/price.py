@@ -55,7 +55,7 @@ class CompiledPrice:
             case Stairstep():
                 return stairstep_pieces(bounds, flats)
             case Package():
-                return Packages(bounds[0], flats[0])
+                return Packages(bounds[0], self.flat[0])
             case PerUnit() | Percentage():
                 return per_unit_pieces(self.unit[0])
 
