@@ -9,9 +9,10 @@ import asyncpg
 from metering.observe import metrics
 from metering.rater.accounts import load_accounts
 from metering.rater.store import load_sums, put_totals
-from metering.rater.totals import Key, Piece, Sum, Total, gather, rated
+from metering.rater.totals import Key, Sum, Total, gather, rated
 from metering.usage.fold import Bucket
 from metering.usage.meters import Meters
+from metering.usage.pieces import Piece
 from rating.account import Account
 from rating.segments import ChargeSegment, segments_between
 from schemas.instants import DAY, HOUR

@@ -1,18 +1,16 @@
 """Totals: which ones a bucket of usage belongs to, and what they come to (pure; spec 4.3, 5)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Context, Decimal, Inexact
-from typing import Final, NamedTuple
+from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
 
+from metering.usage.pieces import EXACT, Piece
 from rating.fixed import Amounts, column
 from rating.price import CompiledPrice, rate
 from rating.segments import ChargeSegment
 from schemas.price import PriceTable
-
-EXACT: Final = Context(prec=200, traps=[Inexact])
-"""Sums of quantities: never cut to the 28 digits of the default context."""
 
 
 class Key(NamedTuple):
@@ -45,17 +43,6 @@ class Total(NamedTuple):
     numerator: Decimal
     divisor: int
     unpriced: bool
-
-
-class Piece(NamedTuple):
-    """Usage of a meter that falls in one bucket: a row of `usage`, or what a checkpoint adds to it."""
-
-    meter: str
-    start: int
-    combination: tuple[str, ...]
-    named: str
-    quantity: Decimal
-    events: int
 
 
 def gather(

@@ -1,6 +1,7 @@
 """From accepted events to buckets of usage (pure; spec 3.4, 3.5)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from metering.dedup.window import INDEX_BITS
 from rating.extract import Batch, Metered
-from rating.fixed import Indices, sum_groups
+from rating.fixed import Indices, Mask, sum_groups
 from schemas.instants import HOUR
 from schemas.meter import Aggregation
 
@@ -74,9 +75,10 @@ def fold(aggregation: Aggregation, metered: Metered, batch: Batch, positions: In
     ]
 
 
-def bucket_start(time: int, cuts: Sequence[int]) -> int:
-    """The start of the bucket that an event of `time` falls in: its hour, or the last cut inside it."""
-    return int(_cut(np.array([time], np.int64) // HOUR * HOUR, np.array([time], np.int64), cuts)[0])
+def only(metered: Metered, wanted: Mask) -> Metered:
+    """Some of a meter's rows: `wanted` bool[m]. For aggregations whose parts add up."""
+    values = None if metered.values is None else metered.values.take(wanted)
+    return replace(metered, rows=metered.rows[wanted], values=values, code=metered.code[wanted])
 
 
 def _starts(time: Indices, subject: Indices, subjects: list[str], cuts: Cuts) -> Indices:

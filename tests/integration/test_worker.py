@@ -11,11 +11,19 @@ import asyncpg
 import pytest
 
 from metering.clock import SettableClock
+from metering.postgres.pool import transaction
+from metering.rater.accounts import load_accounts
+from metering.rater.rederive import rederive
+from metering.rater.source import AccrualUsage
 from metering.stream.checkpoint import Checkpoint
 from metering.stream.lane import Lane
 from metering.stream.log import Message
+from metering.stream.partition import lock, lock_all
 from metering.stream.worker import Worker
 from metering.testing.broker import MemoryLog
+from metering.usage.source import BucketUsage
+from metering.usage.split import split
+from rating.segments import segments_between
 from schemas.ids import partition_of
 from schemas.instants import DAY, Instant
 
@@ -278,3 +286,95 @@ def _fail_once(monkeypatch: pytest.MonkeyPatch, name: str) -> Callable[[], int]:
 
     monkeypatch.setattr(asyncpg.Connection, "execute", failing)
     return lambda: count
+
+
+async def _act(world: World, at: str, body: dict[str, Any]) -> None:
+    """What an act does: under the partition's lock, split the buckets at its boundaries, derive the totals anew."""
+    instant = Instant.parse(at)
+    partition = partition_of("acme", world.log.partitions)
+
+    async def work(connection: asyncpg.Connection) -> None:
+        await lock(connection, partition)
+        await connection.execute(
+            "INSERT INTO act (customer, at, kind, id, body) VALUES ('acme', $1, $2, $3, $4)",
+            instant.moment(),
+            body["act"],
+            body.get("id"),
+            body,
+        )
+        account = (await load_accounts(connection, ["acme"]))["acme"]
+        await split(connection, world.log, "acme", [instant])
+        await rederive(connection, account, world.clock.now())
+
+    await transaction(world.pool, work)
+
+
+async def test_a_subscription_that_starts_inside_a_filled_hour_bills_only_what_follows(world: World) -> None:
+    await world.know()
+    await world.pool.execute("DELETE FROM act")
+    times = ["10:00:00", "10:19:59.999999", "10:20:00", "10:29:00"]
+    await world.send([event(n, time=f"2026-01-10T{time}Z") for n, time in enumerate(times)])
+    await world.send([event(0, time="2026-01-10T10:25:00Z"), event(9, subject="globex", time="2026-01-10T10:25:00Z")])
+    async with world.working():
+        await world.caught_up()
+        assert await world.totals() == []
+        await _act(world, "2026-01-10T10:20:00Z", SUBSCRIBE)
+        assert await world.totals() == [(Decimal(6), Decimal(12))]
+        await world.send([event(20, time="2026-01-10T10:19:00Z"), event(21, time="2026-01-10T10:21:00Z")])
+        await world.caught_up()
+    assert await world.totals() == [(Decimal(9), Decimal(18))]
+    starts = await world.pool.fetch("SELECT bucket, quantity FROM usage WHERE customer = 'acme' ORDER BY bucket")
+    assert [(Instant.of(row["bucket"]), row["quantity"]) for row in starts] == [
+        (Instant.parse("2026-01-10T10:00:00Z"), Decimal(9)),
+        (Instant.parse("2026-01-10T10:20:00Z"), Decimal(9)),
+    ]
+
+
+async def test_plans_that_change_while_events_stream_put_each_event_into_its_segment(world: World) -> None:
+    await world.know()
+    cheap = {
+        **PLAN,
+        "charges": {"api": {"kind": "usage", "meter": "calls", "price": {"model": "per_unit", "unit": "1"}}},
+    }
+    await world.pool.execute("INSERT INTO plan VALUES ('cheap', 1, $1, now())", cheap)
+    async with world.working():
+        for minute in range(30):
+            await world.send([event(minute, time=f"2026-01-10T10:{minute:02}:00Z")])
+            if minute == 20:
+                await _act(world, "2026-01-10T10:10:30Z", {"act": "change", "subscription": "s1", "plan": "cheap"})
+        await world.caught_up()
+    # minutes 0 to 10 at 10 x 2 + 23 x 0.5, minutes 11 to 29 at 1
+    assert await world.totals() == [(Decimal(33), Decimal("31.5")), (Decimal(57), Decimal(57))]
+
+
+async def test_a_new_meter_counts_events_received_after_it(world: World) -> None:
+    await world.know()
+    async with world.working():
+        await world.send([event(1, type="later")])
+        await world.caught_up()
+        async with world.pool.acquire() as connection, connection.transaction():
+            await lock_all(connection, 1)
+            meter = {"event_type": "later", "aggregation": "count"}
+            await connection.execute("INSERT INTO meter VALUES ('later', $1, now())", meter)
+        await world.send([event(2, type="later")])
+        await world.caught_up()
+        await _act(world, "2026-01-10T10:00:30Z", {**SUBSCRIBE, "id": "s2"})
+    usage = await world.pool.fetch("SELECT quantity, events FROM usage WHERE meter = 'later'")
+    assert [tuple(row) for row in usage] == [(Decimal(1), 1)]
+
+
+async def test_totals_read_as_usage_equal_the_buckets_read_as_usage(world: World) -> None:
+    await world.know()
+    named = event(7, subscription="s1")
+    other = event(8, subscription="s9")
+    await world.send([*(event(n, time=f"2026-01-{n + 1:02}T23:59:59Z") for n in range(9)), named, other])
+    async with world.working():
+        await world.caught_up()
+    async with world.pool.acquire() as connection:
+        account = (await load_accounts(connection, ["acme"]))["acme"]
+        since, until = Instant.parse("2026-01-01T00:00:00Z"), Instant.parse("2026-02-01T00:00:00Z")
+        requests = [segment.request() for segment in segments_between(account, since, until)]
+        totals = await AccrualUsage.load(connection, [account], since, until)
+        buckets = await BucketUsage.load(connection, ["acme"], since, until)
+    assert totals.quantities(requests) == buckets.quantities(requests)
+    assert totals.quantities(requests)[0][()].value == 27

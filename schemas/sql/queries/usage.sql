@@ -16,11 +16,10 @@ SELECT customer, meter, bucket, dimensions, named, quantity, events
 FROM usage WHERE customer = ANY ($1::text[]) AND bucket >= $2 AND bucket < $3
 ORDER BY customer, meter, bucket, dimensions, named;
 
--- name: bucket_around
--- The buckets of a customer that a cut falls into: those that start in the hour before it.
+-- name: buckets_of_hour
 SELECT meter, bucket, dimensions, named, quantity, events, first_offset, last_offset
-FROM usage WHERE customer = $1 AND bucket > $2 AND bucket < $3
+FROM usage WHERE customer = $1 AND bucket >= $2 AND bucket < $3
 ORDER BY meter, bucket, dimensions, named;
 
--- name: delete_usage
-DELETE FROM usage WHERE customer = $1 AND meter = $2 AND bucket = $3 AND dimensions = $4 AND named = $5;
+-- name: delete_hour
+DELETE FROM usage WHERE customer = $1 AND bucket >= $2 AND bucket < $3;
