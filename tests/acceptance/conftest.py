@@ -28,6 +28,7 @@ class Up:
         self._arguments = arguments
         self._environment = {"METERING_BOOTSTRAP_KEY": KEY, "METERING_PORT": "0", "METERING_METRICS_PORT": "0"}
         self._environment |= environment
+        self.key = KEY
         self._outputs = 0
         self.start()
 
@@ -64,7 +65,7 @@ class Up:
         """The JSON of an answer, whatever its status; None while nobody answers."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method)
-        request.add_header("Authorization", f"Bearer {KEY}")
+        request.add_header("Authorization", f"Bearer {self.key}")
         request.add_header("Content-Type", content_type)
         try:
             with urllib.request.urlopen(request, timeout=30) as response:

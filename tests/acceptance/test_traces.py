@@ -78,7 +78,7 @@ def importing(engine: Any, name: str, key: str) -> "subprocess.Popen[bytes]":
 
 def import_all(engine: Any, key: str) -> None:
     for name in FILES:
-        process = importing(engine, name, key)
+        process = importing(engine, name, engine.key)
         said, _ = process.communicate(timeout=IMPORT_SECONDS)
         assert process.returncode == 0, said.decode()
 
@@ -129,25 +129,25 @@ def check_invoices(engine: Any) -> dict[str, Any]:
 
 def test_traces_imported_twice_give_the_exact_invoices(up: Callable[..., Any]) -> None:
     engine = up("--clock", "2023-11-16T00:00:00Z")
-    key = engine._environment["METERING_BOOTSTRAP_KEY"]
+    key = engine.key
     begin(engine)
-    import_all(engine, key)
+    import_all(engine, engine.key)
     engine.until(lambda: counts(engine).get("accepted", 0) == EVENTS, 60, "committed every event")
     assert all_counted(engine)
-    import_all(engine, key)
+    import_all(engine, engine.key)
     engine.until(lambda: counts(engine).get("duplicate", 0) == EVENTS, 60, "dropped every copy")
     assert counts(engine) == {"accepted": EVENTS, "duplicate": EVENTS}
     assert all_counted(engine)
     invoices = check_invoices(engine)
-    import_all(engine, key)
+    import_all(engine, engine.key)
     assert final_invoices(engine) == invoices
 
 
 def test_traces_with_a_kill_halfway_give_the_same_invoices(up: Callable[..., Any]) -> None:
     engine = up("--clock", "2023-11-16T00:00:00Z")
-    key = engine._environment["METERING_BOOTSTRAP_KEY"]
+    key = engine.key
     begin(engine)
-    running = importing(engine, "conv", key)
+    running = importing(engine, "conv", engine.key)
     engine.until(lambda: sum(counts(engine).values()) > EVENTS // 5, 60, "committed a part")
     engine.kill()
     running.kill()
@@ -157,6 +157,6 @@ def test_traces_with_a_kill_halfway_give_the_same_invoices(up: Callable[..., Any
     engine.start()
     assert time.monotonic() - restarted < 60
     assert not all_counted(engine)
-    import_all(engine, key)
+    import_all(engine, engine.key)
     engine.until(lambda: all_counted(engine), 60, "counted every token")
     check_invoices(engine)

@@ -1,0 +1,116 @@
+"""`metering demo`: what it prints is right, twice in a row, with its usual ports busy, and it ends by itself."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SECONDS = 120
+
+
+def demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the demo with a short month; its stdout is no terminal."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("METERING_")}
+    return subprocess.run(
+        [sys.executable, "-m", "metering", "demo", "--seconds", "3", *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, env=kept,
+    )  # fmt: skip
+
+
+def check(report: dict[str, Any]) -> None:
+    """What must hold of the JSON report whatever the machine's speed."""
+    events = report["events"]
+    assert report["check"]["holds"], report["check"]
+    assert report["check"]["differences"] == []
+    assert events["sent"] == events["committed"] == events["http"] + events["kafka"]
+    assert (
+        events["sent"] - report["check"]["distinct_events"] == events["duplicates"] == events["dropped_as_duplicates"]
+    )
+    assert min(events["duplicates"], events["late"], events["http"], events["kafka"]) > 0
+    invoice = report["invoice"]
+    assert (invoice["status"], invoice["customer"], invoice["currency"]) == ("final", "acme", "USD")
+    cents = [int(line["amount"].replace(".", "")) for line in invoice["lines"]]
+    assert sum(cents) == int(invoice["total"].replace(".", ""))
+    usage = sum(cent for cent, line in zip(cents, invoice["lines"], strict=True) if line["kind"] == "usage")
+    assert usage == int(report["check"]["expected_usage"].replace(".", ""))
+    assert [line["amount"] for line in invoice["lines"] if line["kind"] == "recurring"] == ["20.00"]
+    assert set(report["addresses"]) == {"api", "metrics", "invoice_html"}
+    assert report["events_per_second"] > 0
+
+
+def test_demo_json_run_twice_is_right_and_the_same_but_for_speed() -> None:
+    runs = [demo("--json"), demo("--json")]
+    for ended in runs:
+        assert ended.returncode == 0, ended.stderr
+        check(json.loads(ended.stdout))
+
+
+def test_demo_without_a_terminal_and_with_busy_ports_shows_an_invoice_and_ends() -> None:
+    taken = []
+    for port in (8080, 8081):
+        listener = socket.socket()
+        try:
+            listener.bind(("127.0.0.1", port))
+            listener.listen()
+        except OSError:
+            listener.close()  # Somebody else has it: busy all the same.
+        else:
+            taken.append(listener)
+    try:
+        ended = demo()
+    finally:
+        for listener in taken:
+            listener.close()
+    assert ended.returncode == 0, ended.stderr
+    assert "8080 is busy" in ended.stdout
+    assert "Checked: the 6 usage lines" in ended.stdout
+    assert re.search(r"^Invoice \d+ of acme, issued 2026-01-31T23:00:00Z, final$", ended.stdout, re.MULTILINE)
+    for wanted in ("input", "output", "small", "large", "vision", "recurring", "events/s", "/metrics", ".html"):
+        assert wanted in ended.stdout
+    assert "Ctrl-C" not in ended.stdout
+
+
+def test_demo_interrupted_stops_within_seconds_and_leaves_nothing(tmp_path: Path) -> None:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "metering", "demo", "--seconds", "60"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        said = ""
+        while "events/s" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        process.send_signal(signal.SIGINT)
+        asked = time.monotonic()
+        rest, _ = process.communicate(timeout=30)
+        assert process.returncode == 130, said + rest
+        assert time.monotonic() - asked < 15
+        assert "Traceback" not in rest, rest
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("--seconds", "0"), "above 0"), (("--sekonds", "3"), "sekonds"), (("--seconds", "x"), "x")],
+    ids=["zero", "misspelt", "text"],
+)
+def test_demo_used_wrongly_says_so(arguments: tuple[str, ...], said: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "metering", "demo", *arguments], capture_output=True, text=True, timeout=SECONDS
+    )
+    assert ended.returncode in (1, 2)
+    assert said in ended.stderr

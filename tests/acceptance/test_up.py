@@ -1,0 +1,106 @@
+"""`metering up`: first start, restart, busy port, signals, wrong use."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from metering.embedded.process import free_port
+
+SECONDS = 60
+
+
+def metering(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command that ends by itself."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("METERING_")}
+    return subprocess.run(
+        [sys.executable, "-m", "metering", *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, env=kept | environment,
+    )  # fmt: skip
+
+
+def test_first_start_shows_a_key_once_and_a_restart_keeps_the_data(up: Callable[..., Any]) -> None:
+    engine = up(METERING_BOOTSTRAP_KEY="")
+    shown = re.search(r"^admin key (\S+)", engine.said(), re.MULTILINE)
+    assert shown, engine.said()
+    engine.key = shown[1]
+    assert engine.call("PUT", "/v1/customers/acme", {"currency": "USD"})["currency"] == "USD"
+    assert engine.stop() == 0
+    assert "Traceback" not in engine.said()
+    engine.start()
+    assert "admin key" not in engine.said()
+    assert engine.call("GET", "/v1/customers/acme")["currency"] == "USD"
+
+
+def test_busy_port_is_replaced_and_said(up: Callable[..., Any]) -> None:
+    with socket.socket() as listener:
+        port = free_port()
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        engine = up("--port", str(port))
+        assert f"{port} is busy" in engine.said()
+        assert f":{port}" not in engine.url
+        assert engine.call("GET", "/v1/invoices")["items"] == []
+
+
+def test_probes_need_no_key_and_the_api_does(up: Callable[..., Any]) -> None:
+    engine = up()
+    probes = engine.metrics_url.removesuffix("/metrics")
+    assert "alive" in engine.text(f"{probes}/healthz")
+    engine.until(lambda: "ready" in engine.text(f"{probes}/readyz"), 10, "is ready")
+    assert "metering_stream_lag_messages" in engine.text(engine.metrics_url)
+    engine.key = "no-such-key"
+    assert engine.call("GET", "/v1/invoices")["code"] == "unauthenticated"
+
+
+def test_crash_and_restart_lose_no_event(up: Callable[..., Any]) -> None:
+    engine = up("--clock", "2026-01-05T10:00:00Z")
+    engine.call("POST", "/v1/catalog", {"meters": {"calls": {"event_type": "call", "aggregation": "count"}}})
+    events = [
+        {"specversion": "1.0", "id": f"e{number}", "source": "app", "type": "call", "subject": "acme"}
+        for number in range(1_000)
+    ]
+    answer = engine.call("POST", "/v1/events", events, "application/cloudevents-batch+json")
+    assert {one["outcome"] for one in answer["outcomes"]} == {"queued"}
+    engine.kill()
+    engine.start()
+    again = engine.call("POST", "/v1/events?wait=1", events, "application/cloudevents-batch+json")
+    assert {one["outcome"] for one in again["outcomes"]} == {"duplicate"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "status", "said"),
+    [
+        (("up", "--clock", "yesterday"), {}, 1, "--clock"),
+        (("up", "--prot", "1"), {}, 2, "--prot"),
+        (("up",), {"METERING_PORT": "many"}, 1, "METERING_PORT"),
+        (("up",), {"METERING_KAFAK": "a:1"}, 1, "METERING_KAFKA"),
+        (("up",), {"METERING_POSTGRES": "postgres://127.0.0.1:1/none"}, 1, "Postgres"),
+        (("upp",), {}, 2, "upp"),
+    ],
+    ids=["clock", "flag", "setting", "misspelt", "away", "command"],
+)
+def test_wrong_use_is_told_without_a_traceback(
+    arguments: tuple[str, ...], environment: dict[str, str], status: int, said: str
+) -> None:
+    ended = metering(*arguments, **environment)
+    assert ended.returncode == status, ended.stderr
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "demo", "apply", "import", "simulate", "migrate"])
+def test_help_of_every_command_shows_examples(command: str) -> None:
+    ended = metering(command, "--help")
+    assert ended.returncode == 0, ended.stderr
+    assert f"metering {command} " in ended.stdout.split("Examples:")[1]
+
+
+def test_version_is_printed() -> None:
+    ended = metering("--version")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", ended.stdout.strip())
