@@ -41,6 +41,7 @@ class MakeTopic(Protocol):
     ) -> str: ...
 
 
+@pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need Apache Kafka, so that `-m 'not kafka'` leaves them out."""
     for item in items:

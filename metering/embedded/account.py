@@ -125,11 +125,10 @@ def _copy(installed: Path, copy: Path) -> None:
                     shutil.copytree(part, whole / part.name, ignore=shutil.ignore_patterns("*.a", "include", "doc"))
             for path in (whole, *whole.rglob("*")):
                 path.chmod(0o755)
-            if not copy.exists():
-                whole.rename(copy)
-    except FileExistsError:
-        pass  # Another process made the copy meanwhile.
+            whole.rename(copy)
     except OSError as error:
+        if copy.exists():
+            return  # Another process made it meanwhile.
         raise EmbeddedError(
             f"{installed} cannot be used by the account of the server, and copying it to {copy} failed: {error}. "
             f"Make {copy.parent} writable, or install into a folder that every account can read"

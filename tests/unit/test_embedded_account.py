@@ -3,7 +3,9 @@
 import importlib.metadata
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,20 @@ def test_program_without_its_executable_bit_is_copied_once(package: Path, cache:
     (copy / "mark").touch()
     assert installed_programs("some_programs", "bin/run", None, cache) == copy
     assert (copy / "mark").exists()
+    assert [entry.name for entry in cache.iterdir()] == ["some_programs-1.2"]
+
+
+def test_many_at_once_make_one_copy(package: Path, cache: Path) -> None:
+    (package / "bin" / "run").chmod(0o644)
+    together = threading.Barrier(8)
+
+    def find(_: int) -> Path:
+        together.wait()
+        return installed_programs("some_programs", "bin/run", None, cache)
+
+    with ThreadPoolExecutor(8) as threads:
+        found = set(threads.map(find, range(8)))
+    assert found == {cache / "some_programs-1.2" / "some_programs"}
     assert [entry.name for entry in cache.iterdir()] == ["some_programs-1.2"]
 
 
