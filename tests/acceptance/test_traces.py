@@ -63,7 +63,7 @@ def begin(engine: Any) -> None:
     engine.call("POST", "/v1/clock", {"now": "2023-11-17T00:00:00Z"})
 
 
-def importing(engine: Any, name: str, key: str) -> "subprocess.Popen[bytes]":
+def importing(engine: Any, name: str) -> "subprocess.Popen[bytes]":
     """Start `metering import` of one file: one row, one event; its id is the file's name and the row's number."""
     mapping = {
         "subject": f"={name}", "type": "=llm.request", "source": "=trace", "time": "TIMESTAMP",
@@ -71,14 +71,14 @@ def importing(engine: Any, name: str, key: str) -> "subprocess.Popen[bytes]":
     }  # fmt: skip
     flags = [part for field, column in mapping.items() for part in ("--map", f"{field}={column}")]
     return subprocess.Popen(
-        [sys.executable, "-m", "metering", "import", str(FILES[name]), *flags, "--url", engine.url, "--key", key],
+        [sys.executable, "-m", "metering", "import", str(FILES[name]), *flags, "--url", engine.url, "--key", engine.key],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
-def import_all(engine: Any, key: str) -> None:
+def import_all(engine: Any) -> None:
     for name in FILES:
-        process = importing(engine, name, engine.key)
+        process = importing(engine, name)
         said, _ = process.communicate(timeout=IMPORT_SECONDS)
         assert process.returncode == 0, said.decode()
 
@@ -129,25 +129,23 @@ def check_invoices(engine: Any) -> dict[str, Any]:
 
 def test_traces_imported_twice_give_the_exact_invoices(up: Callable[..., Any]) -> None:
     engine = up("--clock", "2023-11-16T00:00:00Z")
-    key = engine.key
     begin(engine)
-    import_all(engine, engine.key)
+    import_all(engine)
     engine.until(lambda: counts(engine).get("accepted", 0) == EVENTS, 60, "committed every event")
     assert all_counted(engine)
-    import_all(engine, engine.key)
+    import_all(engine)
     engine.until(lambda: counts(engine).get("duplicate", 0) == EVENTS, 60, "dropped every copy")
     assert counts(engine) == {"accepted": EVENTS, "duplicate": EVENTS}
     assert all_counted(engine)
     invoices = check_invoices(engine)
-    import_all(engine, engine.key)
+    import_all(engine)
     assert final_invoices(engine) == invoices
 
 
 def test_traces_with_a_kill_halfway_give_the_same_invoices(up: Callable[..., Any]) -> None:
     engine = up("--clock", "2023-11-16T00:00:00Z")
-    key = engine.key
     begin(engine)
-    running = importing(engine, "conv", engine.key)
+    running = importing(engine, "conv")
     engine.until(lambda: sum(counts(engine).values()) > EVENTS // 5, 60, "committed a part")
     engine.kill()
     running.kill()
@@ -157,6 +155,6 @@ def test_traces_with_a_kill_halfway_give_the_same_invoices(up: Callable[..., Any
     engine.start()
     assert time.monotonic() - restarted < 60
     assert not all_counted(engine)
-    import_all(engine, engine.key)
+    import_all(engine)
     engine.until(lambda: all_counted(engine), 60, "counted every token")
     check_invoices(engine)
