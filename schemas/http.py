@@ -1,14 +1,13 @@
-"""Bodies of requests that are no act of `schemas.act` by themselves, and the stable codes of problems (design 7)."""
+"""What only the HTTP API speaks of: scopes, codes of problems, bodies that are no act, answers (design 7)."""
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
-from schemas.act import When
+from schemas.customer import Tax
 from schemas.instants import Instant
-from schemas.numbers import Number
-
-ONE = Number(1)
+from schemas.invoice import Span
 
 
 class Scope(StrEnum):
@@ -47,77 +46,59 @@ class Code(StrEnum):
     """422: the live system does not count this way yet; the simulator does."""
     METER_FIXED = "meter_fixed"
     """409: a meter's aggregation and dimensions cannot change: its usage is kept by them."""
-    PLAN_IN_USE = "plan_in_use"
-    """409: the change would take away what a plan in force needs."""
     CUSTOMER_FIXED = "customer_fixed"
-    """409: currency and time zone stay while a subscription lives."""
+    """409: currency and time zone are fixed by the first subscription: what was billed depends on them."""
     CONTENT_DIFFERS = "content_differs"
     """409: the id was used before, with other content."""
+    USAGE_NOT_DIVISIBLE = "usage_not_divisible"
+    """409: the log no longer holds the events of an hour that the act would divide; choose a full hour."""
     NOT_YET = "not_yet"
     """504: the events of `after` are not in the balance yet: ask again."""
     CLOCK_BACKWARD = "clock_backward"
     """409: the settable clock only goes forward."""
     STORE_UNAVAILABLE = "store_unavailable"
     """503: Postgres is away: ask again after `Retry-After`."""
+    LOG_UNAVAILABLE = "log_unavailable"
+    """503: the log is away: ask again after `Retry-After`."""
     INTERNAL = "internal"
     """500: a fault of ours; the log has it under the request id."""
 
 
-class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """Common to all bodies: what is not known is refused, never ignored."""
-
-
-class ChangeBody(_Body, frozen=True):
-    """`POST /v1/subscriptions/{id}/change`; `id` names the act, so that it can be sent again without harm."""
-
-    plan: str | None = None
-    quantities: dict[str, Number] = {}
-    when: When = "now"
-    id: str | None = None
-
-
-class CancelBody(_Body, frozen=True):
-    """`POST /v1/subscriptions/{id}/cancel`."""
-
-    when: When = "now"
-    id: str | None = None
-
-
-class GrantBody(_Body, frozen=True):
-    """`POST /v1/customers/{key}/grants` (spec 8.6)."""
-
-    id: str
-    amount: Number
-    currency: str | None = None
-    priority: int = 0
-    expires: Instant | None = None
-
-
-class CouponBody(_Body, frozen=True):
-    """`POST /v1/customers/{key}/coupons` (spec 8.3)."""
-
-    id: str
-    percent: Number | None = None
-    amount: Number | None = None
-    charges: tuple[str, ...] | None = None
-    periods: int | None = None
-
-
-class OneOffBody(_Body, frozen=True):
-    """`POST /v1/subscriptions/{id}/charges` and `POST /v1/customers/{key}/charges` (spec 8.11)."""
-
-    id: str
-    amount: Number
-    quantity: Number = ONE
-
-
-class ClockBody(_Body, frozen=True):
-    """`POST /v1/clock`: the instant to move to, or how far."""
+class ClockBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/clock`: the instant to move to."""
 
     now: Instant
 
 
-class ResetBody(_Body, frozen=True):
-    """`POST /v1/reset`: drop all data, start a new log; the clock then stands at `now`."""
+class ResetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/reset`: drop all data, start a new log; the clock then stands at `now`, by default where it stood."""
 
     now: Instant | None = None
+
+
+class CustomerAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer as it is read; see `schemas.customer.Customer`."""
+
+    key: str
+    currency: str
+    timezone: str
+    taxes: tuple[Tax, ...]
+    consolidate: bool
+    name: str | None
+
+
+class SubscriptionAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription as it is now: `plan` with its version, `end` known once it is cancelled.
+
+    `period` is the billing period, None in a trial, before the start and after the end.
+    """
+
+    id: str
+    customer: str
+    plan: str
+    quantities: dict[str, str]
+    events: Literal["all", "named"]
+    status: Literal["trial", "active", "ended"]
+    start: Instant
+    end: Instant | None
+    period: Span | None

@@ -12,13 +12,13 @@ from aiohttp.typedefs import Middleware
 from metering.api.keys import Key, Keys
 from metering.api.problem import Problem, phrase, problem
 from metering.api.scopes import Handler, allows, needed
-from metering.errors import StoreUnavailable
+from metering.errors import LogUnavailable, StoreUnavailable
 from metering.observe.metrics import API_REQUESTS, API_SECONDS
 from schemas.http import Code
 
 LOG = structlog.get_logger("metering.api")
 REQUEST_ID: Final = "X-Request-Id"
-STORE_RETRY_SECONDS: Final = 2
+RETRY_SECONDS: Final = 2
 _ACCEPTED_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 _CODES: Final = {
     404: Code.NOT_FOUND,
@@ -41,15 +41,9 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = refused.response()
     except web.HTTPException as error:
         response = _http_problem(error)
-    except StoreUnavailable as error:
-        LOG.warning("store_unavailable", request_id=request_id, path=request.path, error=str(error))
-        response = problem(
-            503,
-            Code.STORE_UNAVAILABLE,
-            phrase(503),
-            "the database does not answer; nothing is lost, ask again",
-            headers={"Retry-After": str(STORE_RETRY_SECONDS)},
-        )
+    except (StoreUnavailable, LogUnavailable) as error:
+        LOG.warning("unavailable", request_id=request_id, path=request.path, error=str(error))
+        response = _unavailable(error)
     except Exception:
         LOG.exception("request_failed", request_id=request_id, method=request.method, path=request.path)
         response = problem(500, Code.INTERNAL, phrase(500), f"the log says more under the request id {request_id}")
@@ -86,6 +80,18 @@ async def _key_of(request: web.Request, keys: Keys) -> Key:
             401, Code.UNAUTHENTICATED, phrase(401), said, headers={"WWW-Authenticate": 'Bearer realm="metering"'}
         )
     return key
+
+
+def _unavailable(error: StoreUnavailable | LogUnavailable) -> web.StreamResponse:
+    """The problem of a part that is away; what was asked may be asked again."""
+    store = isinstance(error, StoreUnavailable)
+    return problem(
+        503,
+        Code.STORE_UNAVAILABLE if store else Code.LOG_UNAVAILABLE,
+        phrase(503),
+        f"the {'database' if store else 'log'} does not answer; ask again",
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )
 
 
 def _http_problem(error: web.HTTPException) -> web.StreamResponse:

@@ -118,5 +118,7 @@ def not_live(meters: Mapping[str, Meter], known: Mapping[str, Meter], plans: Map
                 continue
             meter = merged.get(charge.meter)
             if meter is not None and meter.aggregation not in LIVE_AGGREGATIONS:
-                said.append(f"plans.{key}.charges.{name}: usage is billed live by count and sum, not {meter.aggregation}")
+                said.append(
+                    f"plans.{key}.charges.{name}: usage is billed live by count and sum, not {meter.aggregation}"
+                )
     return said
