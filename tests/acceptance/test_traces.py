@@ -71,7 +71,8 @@ def importing(engine: Any, name: str) -> "subprocess.Popen[bytes]":
     }  # fmt: skip
     flags = [part for field, column in mapping.items() for part in ("--map", f"{field}={column}")]
     return subprocess.Popen(
-        [sys.executable, "-m", "metering", "import", str(FILES[name]), *flags, "--url", engine.url, "--key", engine.key],
+        [sys.executable, "-m", "metering", "import", str(FILES[name]), *flags]
+        + ["--url", engine.url, "--key", engine.key],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
