@@ -1,0 +1,43 @@
+"""Discounts (spec 8.3): one negative line a coupon, split over the lines that it applies to (1.5)."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from rating.account import Account, Discount
+from rating.billed import Billed
+from rating.money import allocate, minor_of, round_half_away
+
+HUNDRED = 100
+
+
+def usable(account: Account, billed: Billed, currency: str, issued: int) -> list[Discount]:
+    """The coupons given at or before `issued` that are not used up, in the order given.
+
+    An amount is money of the customer's currency: such a coupon does not apply to invoices in another one.
+    """
+    return [
+        discount
+        for discount in account.coupons
+        if discount.at <= issued
+        and (discount.coupon.percent is not None or currency == account.customer.currency)
+        and (discount.coupon.periods is None or billed.uses.get(discount.key, 0) < discount.coupon.periods)
+    ]
+
+
+def discount_of(discount: Discount, left: Sequence[int], eligible: Sequence[bool], currency: str) -> list[int] | None:
+    """A coupon's share of each line (<= 0); None if its base is not above 0: then it is not used.
+
+    `left` is what earlier coupons left of each line, in minor units; `eligible` the lines that the coupon applies to.
+    A line with less than nothing left takes no share.
+    """
+    base = sum(amount for amount, applies in zip(left, eligible, strict=True) if applies)
+    if base <= 0:
+        return None
+    coupon = discount.coupon
+    if coupon.percent is not None:
+        exact = Fraction(coupon.percent) * base / HUNDRED
+        total = min(round_half_away(exact.numerator, exact.denominator), base)
+    else:
+        total = min(minor_of(Fraction(coupon.amount or 0), currency), base)
+    weights = [max(amount, 0) if applies else 0 for amount, applies in zip(left, eligible, strict=True)]
+    return [-share for share in allocate(total, weights)]
