@@ -7,9 +7,9 @@ from typing import NamedTuple
 import asyncpg
 
 from metering.observe import metrics
-from metering.rater.accounts import load_accounts
 from metering.rater.store import load_sums, put_totals
 from metering.rater.totals import Key, Sum, Total, gather, rated
+from metering.subscriptions.accounts import Accounts
 from metering.usage.fold import Bucket
 from metering.usage.meters import Meters
 from metering.usage.pieces import Piece
@@ -47,7 +47,9 @@ _NOBODY = _Known(-(2**62), 2**62, (), ())
 class Rater:
     """Accounts and totals of the customers of one partition, as far as they were needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, accounts: Accounts) -> None:
+        """`accounts` reads them; it may be shared by partitions."""
+        self._stored = accounts
         self._accounts: dict[str, Account] = {}
         self._known: dict[str, _Known] = {}
         self._sums: dict[Key, Sum] = {}
@@ -58,7 +60,7 @@ class Rater:
             self.forget()
         new = [customer for customer in customers if customer not in self._known]
         if new:
-            accounts = await load_accounts(connection, new)
+            accounts = await self._stored.load_many(connection, new)
             self._accounts |= accounts
             self._known |= {customer: _NOBODY for customer in new if customer not in accounts}
             self._sums |= await load_sums(connection, list(accounts), since)

@@ -25,6 +25,7 @@ from metering.stream.forward import forward
 from metering.stream.judge import Judged, expiry, judge, refuse
 from metering.stream.log import Log, Record
 from metering.stream.partition import Held, hold, take
+from metering.subscriptions.accounts import Accounts
 from metering.usage import store as usage
 from metering.usage.fold import Bucket, fold
 from metering.usage.meters import Meters
@@ -49,7 +50,15 @@ class Checkpoint:
     """One partition's state, and the transaction that moves it on."""
 
     def __init__(
-        self, partition: int, log: Log, pool: asyncpg.Pool, clock: Clock, *, owner: str, late_window: int
+        self,
+        partition: int,
+        log: Log,
+        pool: asyncpg.Pool,
+        clock: Clock,
+        accounts: Accounts,
+        *,
+        owner: str,
+        late_window: int,
     ) -> None:
         """`owner` names this process in `partition_state`; `late_window` in microseconds (spec 2.4)."""
         self.partition = partition
@@ -61,7 +70,7 @@ class Checkpoint:
         self._held = Held(0, 0, 0)
         self._window = Window()
         self._meters = Meters()
-        self._rater = Rater()
+        self._rater = Rater(accounts)
         self._partitions: dict[str, int] = {}
 
     @property
@@ -75,7 +84,7 @@ class Checkpoint:
             self._held = await take(lent, self.partition, self._log.identity, self._owner)
             self._window = await seen.load(lent, self.partition, self._clock.now())
             self._meters = await Meters.load(lent)
-        self._rater = Rater()
+        self._rater.forget()
         metrics.STREAM_STOPPED.labels(self.partition).set(0)
         metrics.DEDUP_IDENTITIES.labels(self.partition).set(len(self._window))
         return self._held.next_offset

@@ -12,7 +12,6 @@ import pytest
 
 from metering.clock import SettableClock
 from metering.postgres.pool import transaction
-from metering.rater.accounts import load_accounts
 from metering.rater.rederive import rederive
 from metering.rater.source import AccrualUsage
 from metering.stream.checkpoint import Checkpoint
@@ -20,6 +19,7 @@ from metering.stream.lane import Lane
 from metering.stream.log import Message
 from metering.stream.partition import lock, lock_all
 from metering.stream.worker import Worker
+from metering.subscriptions.accounts import Accounts
 from metering.testing.broker import MemoryLog
 from metering.usage.source import BucketUsage
 from metering.usage.split import split
@@ -93,7 +93,9 @@ class World:
         await self.log.append(messages)
 
     def lane(self, partition: int) -> Lane:
-        checkpoint = Checkpoint(partition, self.log, self.pool, self.clock, owner="test", late_window=35 * DAY)
+        checkpoint = Checkpoint(
+            partition, self.log, self.pool, self.clock, Accounts(), owner="test", late_window=35 * DAY
+        )
         return Lane(checkpoint, self.clock)
 
     @asynccontextmanager
@@ -302,7 +304,7 @@ async def _act(world: World, at: str, body: dict[str, Any]) -> None:
             body.get("id"),
             body,
         )
-        account = (await load_accounts(connection, ["acme"]))["acme"]
+        account = (await Accounts().load_many(connection, ["acme"]))["acme"]
         await split(connection, world.log, "acme", [instant])
         await rederive(connection, account, world.clock.now())
 
@@ -371,7 +373,7 @@ async def test_totals_read_as_usage_equal_the_buckets_read_as_usage(world: World
     async with world.working():
         await world.caught_up()
     async with world.pool.acquire() as connection:
-        account = (await load_accounts(connection, ["acme"]))["acme"]
+        account = (await Accounts().load_many(connection, ["acme"]))["acme"]
         since, until = Instant.parse("2026-01-01T00:00:00Z"), Instant.parse("2026-02-01T00:00:00Z")
         requests = [segment.request() for segment in segments_between(account, since, until)]
         totals = await AccrualUsage.load(connection, [account], since, until)

@@ -22,9 +22,3 @@ ON CONFLICT (customer, subscription, charge, segment_start, dimensions) DO UPDAT
 
 -- name: drop_totals
 DELETE FROM accrual WHERE customer = $1;
-
--- name: accounts_of
-SELECT key, definition FROM customer WHERE key = ANY ($1::text[]) ORDER BY key;
-
--- name: acts_of
-SELECT customer, at, body FROM act WHERE customer = ANY ($1::text[]) ORDER BY customer, at, sequence;
