@@ -15,6 +15,8 @@ _RFC3339: Final = re.compile(
 _DURATION: Final = re.compile(r"(\d{1,6})\s*(s|m|h|d|w|y)", re.ASCII)
 _UNIT: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": 365 * DAY}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = -719_162 * DAY
+_LAST: Final = 2_932_897 * DAY - 1
 
 
 class Instant(int):
@@ -46,7 +48,10 @@ class Instant(int):
             )
         except ValueError as error:
             raise ValueError(f"{text!r} is not a time: {error}") from None
-        return cls.of(moment)
+        instant = cls.of(moment)
+        if not _FIRST <= instant <= _LAST:
+            raise ValueError(f"{text!r} lies outside the years 1 to 9999 of UTC")
+        return instant
 
     @classmethod
     def of(cls, moment: datetime) -> "Instant":
