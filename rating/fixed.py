@@ -116,8 +116,9 @@ class Column:
             return self
         if scale > self.scale:
             return Column(times(self.values, 10 ** (scale - self.scale)), scale)
-        quotient, rest = np.divmod(widen(self.values), 10 ** (self.scale - scale))
-        if np.any(rest != 0):
+        values, one = widen(self.values), 10 ** (self.scale - scale)
+        quotient = values // one
+        if np.any(quotient * one != values):
             raise ValueError(f"values with {self.scale} decimal places do not all fit into {scale}")
         return Column(narrow(quotient), scale)
 
