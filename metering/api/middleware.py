@@ -11,13 +11,13 @@ from aiohttp.typedefs import Middleware
 
 from metering.api.keys import Key, Keys
 from metering.api.problem import Problem, phrase, problem
-from metering.api.scopes import Handler, allows, needed
+from metering.api.scopes import REQUEST_ID, SCOPES, Handler, allows, needed
 from metering.errors import LogUnavailable, StoreUnavailable
 from metering.observe.metrics import API_REQUESTS, API_SECONDS
 from schemas.http import Code
 
 LOG = structlog.get_logger("metering.api")
-REQUEST_ID: Final = "X-Request-Id"
+ID_HEADER: Final = "X-Request-Id"
 RETRY_SECONDS: Final = 2
 _ACCEPTED_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 _CODES: Final = {
@@ -31,9 +31,9 @@ _CODES: Final = {
 @web.middleware
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, turn what is raised into a problem, and count it; outermost of all."""
-    given = request.headers.get(REQUEST_ID, "")
+    given = request.headers.get(ID_HEADER, "")
     request_id = given if _ACCEPTED_ID.fullmatch(given) else secrets.token_hex(8)
-    request["request_id"] = request_id
+    request[REQUEST_ID] = request_id
     started = time.perf_counter()
     try:
         response = await handler(request)
@@ -48,7 +48,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         LOG.exception("request_failed", request_id=request_id, method=request.method, path=request.path)
         response = problem(500, Code.INTERNAL, phrase(500), f"the log says more under the request id {request_id}")
     if not response.prepared:
-        response.headers[REQUEST_ID] = request_id
+        response.headers[ID_HEADER] = request_id
     route = _route(request)
     API_SECONDS.labels(route).observe(time.perf_counter() - started)
     API_REQUESTS.labels(route, str(response.status)).inc()
@@ -56,13 +56,12 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def authenticate(keys: Keys) -> Middleware:
-    """The middleware that lets in who has a key with the scope that the request needs; sets `request["scopes"]`."""
+    """The middleware that lets in who has a key with the scope that the request needs; sets `request[SCOPES]`."""
 
     @web.middleware
     async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
         key = await _key_of(request, keys)
-        request["scopes"] = key.scopes
-        request["key_id"] = key.id
+        request[SCOPES] = key.scopes
         wanted = needed(request)
         if not allows(key.scopes, wanted):
             raise Problem(403, Code.FORBIDDEN, phrase(403), f"this needs a key with the scope {wanted.value!r}")

@@ -7,6 +7,10 @@ from aiohttp import web
 from metering.api.problem import Problem
 from schemas.http import Code, Scope
 
+SCOPES = web.RequestKey("scopes", frozenset[str])
+"""The scopes of the key with which a request came: `request[SCOPES]`."""
+REQUEST_ID = web.RequestKey("request_id", str)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -41,5 +45,5 @@ def allows(scopes: frozenset[str], wanted: Scope) -> bool:
 
 def require(request: web.Request, wanted: Scope) -> None:
     """`Problem` 403 if the request's key may not do what needs `wanted`."""
-    if not allows(request.get("scopes", frozenset()), wanted):
+    if not allows(request.get(SCOPES, frozenset()), wanted):
         raise Problem(403, Code.FORBIDDEN, "Forbidden", f"this needs a key with the scope {wanted.value!r}")
