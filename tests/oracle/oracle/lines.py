@@ -94,6 +94,7 @@ def in_order(lines: Sequence[Line], charges: Sequence[str]) -> list[Line]:
         kind = _CORRECTED.index(line.corrects) if line.kind == "adjustment" else _RANK[line.kind]
         start = line.period[0] if line.period else None
         values = tuple(line.dimensions.values())
-        return (0, charges.index(str(line.charge)), start, kind, line.amount > 0, values)
+        credit = line.kind == "proration" and line.amount < 0
+        return (0, charges.index(str(line.charge)), start, kind, not credit, values)
 
     return sorted(lines, key=rank)
