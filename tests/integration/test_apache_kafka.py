@@ -57,8 +57,6 @@ async def test_refused_topic_is_an_error_with_the_brokers_reason(kafka: ApacheKa
         await kafka.create_topic("bad name", 1)
 
 
-@pytest.mark.kafka
-@pytest.mark.xdist_group("kafka")
 async def test_killed_kafka_starts_again_with_its_records_at_the_same_address(kafka: ApacheKafka) -> None:
     async with ApacheKafka(heap_mb=256) as own:
         address = own.bootstrap
