@@ -10,7 +10,7 @@ from oracle.billing import Account
 from oracle.catalog import Customer, UsageCharge
 from oracle.invoices import ZERO, Ledger
 from oracle.lines import Line, in_order, span
-from oracle.numbers import money, plain12
+from oracle.numbers import money, plain, plain12
 from oracle.times import write
 
 
@@ -58,7 +58,7 @@ def _entry(account: Account, line: Line) -> dict[str, Any]:
     return {
         "subscription": subscription.id,
         "charge": line.charge,
-        "quantity": plain12(line.quantity),
+        "quantity": plain(line.quantity),
         "amount": plain12(line.exact),
         "dimensions": dict(line.dimensions),
         "period": span((line.period[0], end)),

@@ -58,3 +58,14 @@ def load(path: Path | str) -> dict[str, Any]:
         if isinstance(tree, dict):
             return tree
     return loads(text)
+
+
+def dumps(tree: object) -> str:
+    """The tree as JSON, every `Number` in its own literal."""
+    if isinstance(tree, Number):
+        return str(tree)
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{json.dumps(key)}: {dumps(value)}" for key, value in tree.items()) + "}"
+    if isinstance(tree, list):
+        return "[" + ", ".join(dumps(value) for value in tree) + "]"
+    return json.dumps(tree)

@@ -65,7 +65,7 @@ class Line:
             "dimensions": dict(self.dimensions),
             "period": None if self.period is None else span(self.period),
         }
-        if self.note is not None:
+        if self.charge is None:
             tree["note"] = self.note
         if self.unpriced:
             tree["unpriced"] = True
