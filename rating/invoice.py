@@ -7,6 +7,7 @@ then each invoice is put together from its own lines.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import msgspec
 

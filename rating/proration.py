@@ -22,7 +22,7 @@ class Fee(msgspec.Struct, frozen=True):
     """A line of a recurring charge before it is rounded, for start <= t < end.
 
     `fee` is the price of a full period, `fraction` what is charged of it. `period` is the start of the billing period
-    that the line belongs to (8.4); `advance`: it charges a fee that is billed in advance. A credit names in `takes_back`
+    that the line belongs to (8.4); `advance`: it charges a fee billed in advance. A credit names in `takes_back`
     the start of the line that charged the fee; where that stands on an earlier invoice it is less its discounts (7.3).
     """
 
