@@ -66,8 +66,6 @@ class Code(StrEnum):
     """409: the settable clock only goes forward."""
     STORE_UNAVAILABLE = "store_unavailable"
     """503: Postgres is away: ask again after `Retry-After`."""
-    LOG_UNAVAILABLE = "log_unavailable"
-    """503: the log is away: ask again after `Retry-After`."""
     INTERNAL = "internal"
     """500: a fault of ours; the log has it under the request id."""
 
