@@ -110,18 +110,19 @@ class _Story:
         random = self.random
         soon = random.random() < 0.7
         at = self.begin + timedelta(seconds=random.choice([0, 0, 0, 34_200, 86_399])) if soon else self.instant()
-        key, customer = f"s{len(self.subscriptions)}", random.choice(list(self.customers))
+        key, customers = f"s{len(self.subscriptions)}", list(self.customers)
+        customer = customers[len(self.subscriptions) % len(customers)]
         tree: Tree = {"id": key, "customer": customer, "plan": random.choice(list(self.plans))}
         if random.random() < 0.5:
             tree["quantities"] = self.quantities()
-        if random.random() < 0.15:
+        if random.random() < 0.25:
             tree["events"] = "named"
         if random.random() < 0.2:
             start = at - timedelta(seconds=random.randint(1, 20 * 86_400))
             tree["start"] = write(start)
         self.subscriptions.append((at, key, customer))
         self.add(at, "subscribe", tree)
-        for _ in range(random.randint(0, 3)):
+        for _ in range(random.choice([0, 1, 2, 3, 5])):
             self.change(at, key)
         if random.random() < 0.4:
             when = random.choice(["now", "at_period_end"])

@@ -100,7 +100,8 @@ def usage_charge(random: Random, meter_key: str) -> Tree:
             by_value["otherwise"] = price(random)
         tree["price"] = {"by_value": by_value}
     if random.random() < 0.3:
-        tree["by"] = random.choice([["region"], ["model"], ["region", "model"]])
+        apart = [["region"]] if "by_value" in tree["price"] else [["region"], ["model"], ["region", "model"]]
+        tree["by"] = random.choice(apart)
     if random.random() < 0.35:
         tree["where"] = {"region": random.choice([["eu"], ["us", ""], ["eu", "us"]])}
     if random.random() < 0.3:
