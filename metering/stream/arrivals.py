@@ -1,11 +1,12 @@
 """What a batch of records holds: events in columns, and what is no event (pure)."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from metering.dedup.window import INDEX_MAX, position_of
+from metering.dedup.window import INDEX_BITS, INDEX_MAX
 from metering.stream.log import Record
 from rating.events import NotJson, split_batch
 from rating.extract import Batch, Extractor
@@ -47,58 +48,64 @@ class Arrivals(NamedTuple):
 
 def arrivals(records: Sequence[Record], extractor: Extractor, late_window: int) -> Arrivals:
     """Read consecutive records of one partition; nothing in them stops a partition, nothing is skipped in silence."""
-    raws: list[bytes] = []
-    positions: list[int] = []
-    received: list[int] = []
-    windows: list[int] = []
     unusable: list[Refused] = []
-    for record in records:
-        events = _events_of(record, unusable)
-        raised = window_of(record, late_window)
-        raws += events
-        positions += range(position_of(record.offset, 0), position_of(record.offset, len(events)))
-        received += [record.received] * len(events)
-        windows += [raised] * len(events)
-    at = np.array(received, dtype=np.int64)
+    raws: list[bytes] = [record.payload for record in records if record.payload is not None]
+    counts = None
+    if len(raws) != len(records) or not all(map(_is_one, raws)):
+        found = [_events_of(record, unusable) for record in records]
+        raws = list(chain.from_iterable(found))
+        counts = np.array([len(events) for events in found], dtype=np.int64)
+    windows = np.full(len(records), late_window, dtype=np.int64)
+    for place, record in enumerate(records):
+        if record.headers:
+            windows[place] = window_of(record, late_window)
+    received = _spread(np.array([record.received for record in records], dtype=np.int64), counts)
+    offsets = np.array([record.offset for record in records], dtype=np.int64) << INDEX_BITS
     return Arrivals(
         first_offset=records[0].offset,
         next_offset=records[-1].offset + 1,
         raws=raws,
-        positions=np.array(positions, dtype=np.int64),
-        received=at,
-        late_window=np.array(windows, dtype=np.int64),
+        positions=_spread(offsets, counts) + _indices(counts, len(raws)),
+        received=received,
+        late_window=_spread(windows, counts),
         unusable=unusable,
-        batch=extractor.read(raws, at),
+        batch=extractor.read(raws, received),
     )
+
+
+def _is_one(payload: bytes) -> bool:
+    """Whether a payload is one event, or at least no array of them: what is wrong with it the extractor will say."""
+    return payload.startswith(b"{")
+
+
+def _spread(values: Indices, counts: Indices | None) -> Indices:
+    """A value of each record for each of its events."""
+    return values if counts is None else np.repeat(values, counts)
+
+
+def _indices(counts: Indices | None, total: int) -> Indices:
+    """The index of each event in its message."""
+    if counts is None:
+        return np.zeros(total, dtype=np.int64)
+    return np.arange(total, dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _events_of(record: Record, unusable: list[Refused]) -> list[bytes]:
     """The raw events of a record; what is no message of events is listed."""
-    if record.payload is None:
+    payload = record.payload
+    if payload is None:
         reason = "a tombstone: the message has no value"
     else:
         try:
-            events = split_batch(record.payload)
+            events = [payload] if _is_one(payload) else split_batch(payload)
         except NotJson as error:
             reason = str(error)
         else:
             if len(events) <= INDEX_MAX:
                 return events
             reason = f"the message holds {len(events)} events; {INDEX_MAX} are the most"
-    unusable.append(
-        Refused(
-            record.offset,
-            0,
-            "",
-            Outcome.EVENT_INVALID,
-            reason,
-            record.received,
-            None,
-            None,
-            None,
-            record.payload or b"",
-        )
-    )
+    code, received = Outcome.EVENT_INVALID, record.received
+    unusable.append(Refused(record.offset, 0, "", code, reason, received, None, None, None, payload or b""))
     return []
 
 
