@@ -70,9 +70,9 @@ def importing(engine: Any, name: str) -> "subprocess.Popen[bytes]":
         "data.context_tokens": "ContextTokens", "data.generated_tokens": "GeneratedTokens",
     }  # fmt: skip
     flags = [part for field, column in mapping.items() for part in ("--map", f"{field}={column}")]
+    flags += ["--url", engine.url, "--key", engine.key]
     return subprocess.Popen(
-        [sys.executable, "-m", "metering", "import", str(FILES[name]), *flags]
-        + ["--url", engine.url, "--key", engine.key],
+        [sys.executable, "-m", "metering", "import", str(FILES[name]), *flags],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
