@@ -5,6 +5,7 @@ One event (structured mode), a JSON array of events (`application/cloudevents-ba
 body that is no JSON is refused whole, of lines only the bad one is; a bad event costs nobody else anything.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
@@ -18,14 +19,16 @@ JSON_TYPES: Final = ("application/json", ONE_TYPE, BATCH_TYPE)
 
 _RAWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ONE: Final = msgspec.json.Decoder(msgspec.Raw)
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[\]{},]', re.DOTALL)
-_HALF: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_BLANKS: Final = re.compile(r"[ \t\r\n]*")
 _ATTRIBUTE: Final = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 class BodyUnreadable(ValueError):
     """The body as a whole is refused: it is no JSON, or not what its content type says."""
+
+
+TOO_DEEP: Final = BodyUnreadable("the body nests too deep to be read")
 
 
 class TypeUnknown(ValueError):
@@ -70,45 +73,62 @@ def split_body(body: bytes, content_type: str, headers: Iterable[tuple[str, str]
             raise BodyUnreadable(f"the body is no UTF-8: {error.reason} at byte {error.start}") from None
     try:
         return Sent(list(map(bytes, _RAWS.decode(body))), body)
-    except (msgspec.DecodeError, RecursionError):
-        return Sent([_checked(element) for element in _elements(body)], None)
+    except RecursionError:
+        raise TOO_DEEP from None
+    except msgspec.DecodeError as error:
+        return Sent(_rescued(body, error), None)
 
 
 def _checked(body: bytes) -> bytes:
-    """One JSON value; half a surrogate pair or a deep nesting in it are the event's fault, not the body's."""
+    """One JSON value; half a surrogate pair in it is the event's fault, not the body's."""
     try:
         return bytes(_ONE.decode(body))
     except RecursionError:
-        return body
+        raise TOO_DEEP from None
     except msgspec.DecodeError as error:
-        reason = error
+        elements = _rescued(b"[" + body + b"]", error)
+        if len(elements) != 1:
+            raise BodyUnreadable(f"the body is no JSON: {error}") from None
+        return elements[0]
+
+
+def _rescued(body: bytes, error: msgspec.DecodeError) -> list[bytes]:
+    """The elements of an array that msgspec does not read, because a text in it holds half a surrogate pair.
+
+    That is JSON, but no text: the event is invalid, the others are not. `BodyUnreadable` if anything else is wrong.
+    """
+    elements = []
     try:
-        _ONE.decode(_HALF.sub(rb"\\ufffd", body))
-    except (msgspec.DecodeError, RecursionError):
-        raise BodyUnreadable(f"the body is no JSON: {reason}") from None
-    return body
-
-
-def _elements(body: bytes) -> list[bytes]:
-    """The elements of a JSON array that cannot be read at once, whatever is wrong with it."""
-    elements, depth, begin, end = [], 0, 0, 0
-    for token in _TOKEN.finditer(body):
-        character = token[0]
-        if character in b"[{":
-            depth += 1
-            if depth == 1:
-                begin = token.end()
-        elif character in b"]}":
-            depth -= 1
-        if (character == b"," and depth == 1) or (character in b"]}" and depth == 0):
-            elements.append(body[begin : token.start()])
-            begin = token.end()
-        if depth == 0:
-            end = token.end()
-            break
-    if depth or not end or body[end:].strip(b" \t\r\n"):
-        raise BodyUnreadable("the body is no JSON: its array does not end where the body ends")
+        text = body.decode()
+        place = _after_blanks(text, 0) + 1
+        while True:
+            begin = _after_blanks(text, place)
+            _, end = _SCANNER.raw_decode(text, begin)
+            elements.append(text[begin:end].encode())
+            place = _after_blanks(text, end) + 1
+            if text[place - 1] == "]":
+                break
+            if text[place - 1] != ",":
+                raise ValueError("neither a comma nor the end")
+        if _after_blanks(text, place) != len(text):
+            raise ValueError("something follows the end")
+    except RecursionError:
+        raise TOO_DEEP from None
+    except (ValueError, IndexError):
+        raise BodyUnreadable(f"the body is no JSON: {error}") from None
     return elements
+
+
+def _after_blanks(text: str, place: int) -> int:
+    match = _BLANKS.match(text, place)
+    return match.end() if match else place
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+_SCANNER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
 
 
 def _attributes(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

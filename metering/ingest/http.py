@@ -134,7 +134,9 @@ async def _read(request: web.Request, share: Share) -> bytes:
         detail = f"the body was not here within {READ_SECONDS:.0f} s"
         raise Problem(408, Code.BODY_TIMEOUT, "Request Timeout", detail) from None
     except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError, ConnectionError) as error:
-        raise Problem(400, Code.BODY_INVALID, "Bad Request", f"the body cannot be read: {error}"[:500]) from None
+        detail = f"the body cannot be read: {error}"[:500]
+        # What follows on this connection is the rest of a broken body, not a request.
+        raise Problem(400, Code.BODY_INVALID, "Bad Request", detail, headers={"Connection": "close"}) from None
     return bytes(body)
 
 

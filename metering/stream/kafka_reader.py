@@ -279,8 +279,8 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
 async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
     """Stop a client of aiokafka within some `STOP_SECONDS`, whether the broker is there or not.
 
-    A producer would wait for ever to send what it holds: that is given up, and unacknowledged for its senders. A task of
-    its own, because a consumer stopped before its first turn of the event loop trips over a task that never began.
+    A producer would wait for ever to send what it holds: that is given up, and unacknowledged for its senders. A task
+    of its own, because a consumer stopped before its first turn of the event loop trips over a task that never began.
     """
     if isinstance(client, AIOKafkaProducer):
         client._message_accumulator.fail_all(KafkaConnectionError("the log was stopped"))
