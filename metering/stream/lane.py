@@ -13,7 +13,7 @@ from metering.stream.arrivals import Arrivals
 from metering.stream.checkpoint import Checkpoint
 from metering.stream.log import Record
 
-_log = structlog.get_logger("metering.stream")
+_logger = structlog.get_logger("metering.stream")
 
 QUEUE_MAX = 40_000
 """Records that wait before the partition is paused."""
@@ -39,6 +39,11 @@ class Lane:
         """Whether the partition should be paused."""
         return len(self._queue) >= QUEUE_MAX
 
+    @property
+    def next_offset(self) -> int:
+        """The offset up to which everything is committed."""
+        return self._checkpoint.next_offset
+
     def offer(self, records: Sequence[Record]) -> None:
         """Add records that follow those offered before."""
         self._queue.extend(records)
@@ -51,7 +56,7 @@ class Lane:
 
     def unreported(self) -> int | None:
         """The committed offset, if it moved since this was asked."""
-        offset = self._checkpoint.next_offset
+        offset = self.next_offset
         if offset == self._reported:
             return None
         self._reported = offset
@@ -106,7 +111,7 @@ class Lane:
                     return
                 await self._checkpoint.commit(judged)
             except (StoreUnavailable, LogUnavailable) as error:
-                _log.warning("checkpoint_retried", partition=self._checkpoint.partition, reason=str(error))
+                _logger.warning("checkpoint_retried", partition=self._checkpoint.partition, reason=str(error))
                 metrics.STREAM_CHECKPOINTS.labels("retried").inc()
                 await self._clock.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
                 tries += 1

@@ -7,19 +7,19 @@ from contextlib import suppress
 import structlog
 
 from metering.clock import Clock
-from metering.errors import Fenced, MeteringError
+from metering.errors import Fenced, LogReplaced, LogUnavailable, OffsetLost
 from metering.observe import metrics
 from metering.stream.lane import Lane
 from metering.stream.log import Log
 
-_log = structlog.get_logger("metering.stream")
+_logger = structlog.get_logger("metering.stream")
 
 RECORDS_MAX = 20_000
 """Records asked of the log at once."""
 POLL_S = 0.1
 """How long a poll waits for records; also how soon a paused partition is looked at again."""
-AGAIN_S = 2.0
-"""After how long a fenced partition that is still ours is taken again."""
+MEASURE_S = 1.0
+"""How often the lag is measured."""
 
 
 class Worker:
@@ -27,6 +27,7 @@ class Worker:
 
     def __init__(self, log: Log, lane: Callable[[int], Lane], clock: Clock) -> None:
         """`lane` makes the lane of a partition."""
+        self._log = log
         self._reader = log.reader()
         self._make_lane = lane
         self._clock = clock
@@ -34,18 +35,25 @@ class Worker:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._paused: set[int] = set()
         self._stopping = asyncio.Event()
+        self._fenced: Fenced | None = None
 
     async def run(self) -> None:
-        """Work until `stop`; errors of the log itself are raised, errors of one partition stop that partition."""
+        """Work until `stop`. What waiting may heal is raised (the log or Postgres is away, another owner went on): run
+        a new worker then. What it may not heal stops the partition that has it, and the others go on.
+        """
         await self._reader.start(self._assigned, self._revoked)
+        measuring = asyncio.create_task(self._measure())
         try:
             while not self._stopping.is_set():
+                if self._fenced is not None:
+                    raise self._fenced
                 for partition, records in (await self._reader.poll(RECORDS_MAX, POLL_S)).items():
                     if lane := self._lanes.get(partition):
                         lane.offer(records)
                 self._balance_queues()
                 await self._report()
         finally:
+            measuring.cancel()
             await self._reader.stop()
             await self._revoked(frozenset(self._lanes))
 
@@ -59,7 +67,7 @@ class Worker:
             lane = self._make_lane(partition)
             try:
                 offsets[partition] = await lane.take()
-            except MeteringError as error:
+            except (LogReplaced, OffsetLost) as error:
                 self._stopped(partition, error)
                 continue
             self._lanes[partition] = lane
@@ -81,14 +89,15 @@ class Worker:
         try:
             await lane.run()
         except Fenced as error:
-            _log.warning("fenced", partition=partition, reason=str(error))
+            _logger.warning("fenced", partition=partition, reason=str(error))
             metrics.STREAM_CHECKPOINTS.labels("fenced").inc()
+            self._fenced = error
         except Exception as error:
             self._stopped(partition, error)
 
     def _stopped(self, partition: int, error: Exception) -> None:
         metrics.STREAM_STOPPED.labels(partition).set(1)
-        _log.error("partition_stopped", partition=partition, reason=str(error), exc_info=error)
+        _logger.error("partition_stopped", partition=partition, reason=str(error), exc_info=error)
 
     def _balance_queues(self) -> None:
         """Pause partitions whose queue is full, read those again whose queue has emptied."""
@@ -105,3 +114,12 @@ class Worker:
         }
         if offsets:
             await self._reader.report(offsets)
+
+    async def _measure(self) -> None:
+        """Keep the lag of each partition up to date."""
+        while True:
+            with suppress(LogUnavailable):
+                ends = await self._log.ends()
+                for partition, lane in self._lanes.items():
+                    metrics.STREAM_LAG.labels(partition).set(max(0, ends.get(partition, 0) - lane.next_offset))
+            await self._clock.sleep(MEASURE_S)
