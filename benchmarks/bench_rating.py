@@ -125,16 +125,21 @@ def events(rows: int, seed: int, repeat: int) -> dict[str, float]:
         f'"data":{{"tokens":{count},"model":"model-{row % 3}","region":"eu"}}}}'.encode()
         for row, (at, count) in enumerate(zip(times.tolist(), tokens.tolist(), strict=True))
     ]
-    extractor, received = Extractor(meters), np.full(rows, START + 32 * DAY)
+    received = np.full(rows, START + 32 * DAY)
+    others = {
+        f"other-{number}": Meter(event_type=f"type-{number}", aggregation="sum", value=f"data.value-{number}")
+        for number in range(200)
+    }
 
-    def extract() -> list[tuple[Batch, list[Metered]]]:
+    def extract(extractor: Extractor) -> list[tuple[Batch, list[Metered]]]:
         parts = []
         for first in range(0, rows, 10_000):
             batch = extractor.read(raws[first : first + 10_000], received[first : first + 10_000])
             parts.append((batch, extractor.meter(batch)))
         return parts
 
-    parts = extract()
+    alone, among = Extractor(meters), Extractor(meters | others)
+    parts = extract(alone)
     asked = [
         UsageRequest(
             customer=f"customer-{number:06d}", subscription="s", named_only=False, meter="tokens",
@@ -154,7 +159,8 @@ def events(rows: int, seed: int, repeat: int) -> dict[str, float]:
     group = np.arange(rows) % 3000
     column = Rows(group, 3000, times, np.arange(rows), Column(tokens, 0))
     return {
-        "extract": rows / fastest(extract, repeat),
+        "extract": rows / fastest(lambda: extract(alone), repeat),
+        "extract_among_200_meters": rows / fastest(lambda: extract(among), repeat),
         "month_in_memory": rows / fastest(bill, repeat),
         "sum_groups": rows / fastest(lambda: numbers("sum", column), repeat),
     }
