@@ -98,32 +98,33 @@ def _parts(one: Owing) -> Iterator[tuple[Part, Period | None, list[ChargeSegment
 
 
 def _balance(one: Owing, shares: Iterable[_Share], rated: Iterator[Rated]) -> Balance:
-    account = one.account
-    accrued: dict[str, Fraction] = {}
-    charges: list[BalanceCharge] = []
+    account, home = one.account, one.account.customer.currency
+    accrued: dict[str, Fraction] = {home: ZERO}
+    charges: dict[str, list[BalanceCharge]] = {}
     for share in shares:
         now, late = list(islice(rated, share.counts[0])), list(islice(rated, share.counts[1]))
         currency = share.part.subscription.currency
         accrued[currency] = accrued.get(currency, ZERO) + _accrued(one, share, now, late)
         if share.period is not None:
-            charges += _charges(share.period, now)
+            charges.setdefault(currency, []).extend(_charges(share.period, now))
     for issue in one.drafts:
         if issue.extra is not None:
             charge = issue.extra.charge
-            amount = Fraction(charge.amount) * Fraction(charge.quantity)
-            accrued[issue.currency] = accrued.get(issue.currency, ZERO) + amount
+            accrued[home] += Fraction(charge.amount) * Fraction(charge.quantity)
     given = {each.grant.currency for each in account.grants if each.grant.currency}
-    currencies = {*accrued, *one.due, *given, *(net.currency for net in one.billed.nets)} - {account.customer.currency}
-    others = [_money(one, currency, accrued.get(currency, ZERO)) for currency in sorted(currencies)]
-    own = _money(one, account.customer.currency, accrued.get(account.customer.currency, ZERO))
+    currencies = {*accrued, *one.due, *given, *(net.currency for net in one.billed.nets)} - {home}
+    own, *others = [
+        _money(one, currency, accrued.get(currency, ZERO), charges.get(currency, ()))
+        for currency in (home, *sorted(currencies))
+    ]
     return Balance(
-        currency=own.currency,
+        currency=home,
         accrued=own.accrued,
         credits=own.credits,
         available=own.available,
         due=own.due,
-        charges=tuple(charges),
-        other=tuple(other for other in others if other != _nothing(other.currency)),
+        charges=own.charges,
+        other=tuple(others),
         as_of=None if one.as_of is None else Instant(one.as_of),
     )
 
@@ -131,7 +132,7 @@ def _balance(one: Owing, shares: Iterable[_Share], rated: Iterator[Rated]) -> Ba
 def _accrued(one: Owing, share: _Share, now: Sequence[Rated], late: Sequence[Rated]) -> Fraction:
     """The exact amount of a subscription's lines that are not on a final invoice yet."""
     part, zone, subscription = share.part, one.account.zone, share.part.subscription
-    total = sum((_exact(segment, rows) for segment, rows in now), ZERO)
+    total = sum((_exact(segment, rows) for segment, rows in now if segment.start < segment.end), ZERO)
     fees: list[Fee]
     if share.period is None:
         fees = part_fees(one.account, part)
@@ -168,34 +169,40 @@ def _charges(period: Period, now: Sequence[Rated]) -> list[BalanceCharge]:
     found = []
     for segment, rows in sorted(now, key=lambda each: (order[each[0].charge], each[0].start)):
         for row in rows:
-            fraction = segment.fraction if segment.terms.charge.prorated else WHOLE
-            stands = None if row.price is None else standing(row.price, row.quantity, fraction)
+            price, bound = _price(segment, row)
             found.append(
                 BalanceCharge(
                     subscription=segment.subscription.id,
                     charge=segment.charge,
                     quantity=rounded_text(row.quantity),
-                    amount=rounded_text(row.amount),
+                    amount=rounded_text(row.amount) if segment.start < segment.end else "0",
                     dimensions=dict(row.line.head.dimensions),
                     period=Span(Instant(segment.start), Instant(ends[segment.charge, segment.start])),
-                    price=None if stands is None or stands.unit is None else rounded_text(stands.unit),
-                    next_bound=None if stands is None or stands.next_bound is None else rounded_text(stands.next_bound),
+                    price=None if price is None else rounded_text(price),
+                    next_bound=None if bound is None else rounded_text(bound),
                 )
             )
     return found
 
 
-def _money(one: Owing, currency: str, accrued: Fraction) -> Money:
-    found = purses(one.account, one.billed, currency, one.now)
-    credit = sum((purse.left for purse in found if purse.expires > one.now), ZERO)
+def _price(segment: ChargeSegment, row: RatedUsage) -> tuple[Fraction | None, Fraction | None]:
+    """The unit price now in force, and the quantity (with what is included) up to which it holds; None: none."""
+    if row.price is None:
+        return None, None
+    fraction = segment.fraction if segment.terms.charge.prorated else WHOLE
+    stands = standing(row.price, row.quantity, fraction)
+    if stands.next_bound is None:
+        return stands.unit, None
+    return stands.unit, stands.next_bound + Fraction(row.price.table.included) * fraction
+
+
+def _money(one: Owing, currency: str, accrued: Fraction, charges: Sequence[BalanceCharge]) -> Money:
+    credit = sum((purse.left for purse in purses(one.account, one.billed, currency, one.now)), ZERO)
     return Money(
         currency=currency,
         accrued=rounded_text(accrued),
         credits=rounded_text(credit),
         available=rounded_text(credit - accrued),
         due=money_text(one.due.get(currency, 0), currency),
+        charges=tuple(charges),
     )
-
-
-def _nothing(currency: str) -> Money:
-    return Money(currency=currency, accrued="0", credits="0", available="0", due=money_text(0, currency))

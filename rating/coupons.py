@@ -24,20 +24,21 @@ def usable(account: Account, billed: Billed, currency: str, issued: int) -> list
     ]
 
 
-def discount_of(discount: Discount, left: Sequence[int], eligible: Sequence[bool], currency: str) -> list[int] | None:
-    """A coupon's share of each line (<= 0); None if its base is not above 0: then it is not used.
+def discount_of(
+    discount: Discount, amounts: Sequence[int], left: Sequence[int], applies: Sequence[bool], currency: str
+) -> list[int] | None:
+    """A coupon's share of each line (<= 0 for a positive line); None if the lines that it applies to do not come to
+    more than 0: then it is not used.
 
-    `left` is what earlier coupons left of each line, in minor units; `eligible` the lines that the coupon applies to.
-    A line with less than nothing left takes no share.
+    `amounts` are the lines' in minor units, `left` what earlier coupons left of each.
     """
-    base = sum(amount for amount, applies in zip(left, eligible, strict=True) if applies)
-    if base <= 0:
+    if sum(amount for amount, eligible in zip(amounts, applies, strict=True) if eligible) <= 0:
         return None
-    coupon = discount.coupon
+    weights = [amount if eligible else 0 for amount, eligible in zip(left, applies, strict=True)]
+    base, coupon = max(sum(weights), 0), discount.coupon
     if coupon.percent is not None:
         exact = Fraction(coupon.percent) * base / HUNDRED
         total = min(round_half_away(exact.numerator, exact.denominator), base)
     else:
         total = min(minor_of(Fraction(coupon.amount or 0), currency), base)
-    weights = [max(amount, 0) if applies else 0 for amount, applies in zip(left, eligible, strict=True)]
     return [-share for share in allocate(total, weights)]

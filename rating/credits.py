@@ -22,9 +22,9 @@ class Purse(NamedTuple):
 
 
 def purses(account: Account, billed: Billed, currency: str, at: int) -> list[Purse]:
-    """The grants of a currency that were given at or before an instant and have something left, in the order of use.
+    """The grants of a currency that count at an instant and have something left, in the order of use.
 
-    Expired ones are in it: whether a grant that expires at an instant still counts differs (8.6 and 9).
+    They were given at or before it; one that expires at that very instant counts: it covered the whole period.
     """
     unit = 10 ** decimals_of(currency)
     found = []
@@ -37,7 +37,7 @@ def purses(account: Account, billed: Billed, currency: str, at: int) -> list[Pur
         if net.at <= at and net.currency == currency:
             left = Fraction(net.amount - billed.spent.get(net.key, 0), unit)
             found.append(Purse(0, FOREVER, net.at, len(account.grants) + place, net.key, left))
-    return sorted(purse for purse in found if purse.left > 0)
+    return sorted(purse for purse in found if purse.left > 0 and purse.expires >= at)
 
 
 def currency_of(given: Given, account: Account) -> str:
@@ -45,18 +45,17 @@ def currency_of(given: Given, account: Account) -> str:
     return given.grant.currency or account.customer.currency
 
 
-def pay(total: int, grants: Sequence[Purse], currency: str, issued: int) -> list[tuple[str, int]]:
-    """How much of each grant, by key, pays an invoice of `total` minor units issued at an instant.
+def pay(total: int, grants: Sequence[Purse], currency: str) -> list[tuple[str, int]]:
+    """How much of each grant, by key, pays an invoice of `total` minor units.
 
-    A grant that expires at that very instant counts: it covered the whole period. Of a grant finer than the currency
-    the whole minor units can be used.
+    Of a grant finer than the currency the whole minor units can be used.
     """
     unit = 10 ** decimals_of(currency)
     left = max(total, 0)
     used = []
     for purse in grants:
         share = min(left, int(purse.left * unit))
-        if share > 0 and purse.expires >= issued:
+        if share > 0:
             used.append((purse.key, share))
             left -= share
     return used

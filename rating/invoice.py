@@ -105,9 +105,8 @@ def assemble(account: Account, issue: Issue, billed: Billed, lines: list[Invoice
     tax = sum(line.amount for line in taxes)
     grants: list[tuple[str, int]] = []
     if subtotal + tax > 0 and (account.grants or billed.nets):
-        grants = pay(
-            subtotal + tax, purses(account, billed, issue.currency, issue.issued), issue.currency, issue.issued
-        )
+        found = purses(account, billed, issue.currency, issue.issued)
+        grants = pay(subtotal + tax, found, issue.currency)
     return Invoice(
         key=issue.key,
         customer=issue.customer,
@@ -130,13 +129,14 @@ def _discounted(
     """The charge lines with their shares of discounts, the discount lines, and the coupons that were used (8.3)."""
     if not account.coupons or not lines:
         return lines, [], []
-    left = [line.amount for line in lines]
+    amounts = [line.amount for line in lines]
+    left = amounts
     discounts: list[InvoiceLine] = []
     used: list[str] = []
     for discount in usable(account, billed, issue.currency, issue.issued):
         charges = discount.coupon.charges
         applies = [not line.net and (charges is None or _named(line, charges)) for line in lines]
-        shares = discount_of(discount, left, applies, issue.currency)
+        shares = discount_of(discount, amounts, left, applies, issue.currency)
         if shares is None:
             continue
         used.append(discount.key)

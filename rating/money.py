@@ -72,17 +72,15 @@ def _divide_half_away(values: Ints, below: Ints | int) -> Ints:
 
 
 def allocate(total: int, weights: Sequence[int]) -> list[int]:
-    """Split `total` minor units over lines with what is left of each as `weights` (>= 0); nothing is lost (spec 1.5).
+    """Split `total` minor units over lines with what is left of each as `weights`; nothing is lost (spec 1.5).
 
-    The magnitude is split by largest remainder, ties to the earlier line. `ValueError` if there is nothing to split
-    over or a weight is negative.
+    The magnitude is split in proportion, by largest remainder, ties to the earlier line; a line with less than nothing
+    left takes a share of the other sign. `ValueError` if the weights do not come to more than 0.
     """
     whole = sum(weights)
-    if any(weight < 0 for weight in weights):
-        raise ValueError("a line with less than nothing left takes no share")
     if total == 0:
         return [0] * len(weights)
-    if whole == 0:
+    if whole <= 0:
         raise ValueError(f"{total} cannot be split over lines of which nothing is left")
     shares, rests = [], []
     for weight in weights:

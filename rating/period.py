@@ -93,7 +93,7 @@ def cycle_from(plan: Plan, zone: Zone, start: int) -> Cycle:
         return Cycle(zone, start, anchor.toordinal(), anchor.day, steps, True)
     if plan.anchor_day is not None and steps.months:
         day = min(plan.anchor_day, monthrange(local.year, local.month)[1])
-        return Cycle(zone, start, local.replace(day=day).toordinal(), plan.anchor_day, steps, True)
+        return Cycle(zone, start, local.replace(day=day).toordinal(), day, steps, True)
     return Cycle(zone, start, local.toordinal(), local.day, steps, False)
 
 

@@ -66,83 +66,87 @@ def opening_fees(subscription: Subscription, period: Period, zone: Zone) -> Iter
 
 def arrears_fees(subscription: Subscription, period: Period, zone: Zone) -> Iterator[Fee]:
     """Arrears at the end of a period, one line a segment (7.4); `none` only if its segment lasts to the end (7.2)."""
+    split: _Split | None = None
     for segment in arrears_segments(subscription, period):
         terms, start, end = segment.terms, segment.start, segment.end
-        if terms.charge.prorate != "none" or end == period.end:
-            fraction = fraction_of(terms.charge, start, end, period.full, zone)
-            fee = terms.fee(segment.quantity)
-            yield Fee(segment.charge, "recurring", segment.quantity, fee, fraction, start, end, period.start)
+        split = split or _Split(subscription, period, zone)
+        if segment.charge in split.full or (terms.charge.prorate == "none" and end != period.end):
+            continue
+        fraction = fraction_of(terms.charge, start, end, period.full, zone)
+        fee = terms.fee(segment.quantity)
+        yield Fee(segment.charge, "recurring", segment.quantity, fee, fraction, start, end, period.start)
 
 
 def proration_fees(subscription: Subscription, period: Period, zone: Zone, after: int, upto: int) -> Iterator[Fee]:
     """Credits and charges of advance fees that take effect at after < t <= upto: at changes inside the period (7.3),
     and the credit of what is unused where the period ends early (7.5, 7.6)."""
-    pieces = subscription.course.pieces(period.start, period.end)
-    if len(pieces) == 1 and not period.early:
-        return
-    split = _Split(period, zone, pieces[0][2])
-    for (_, _, old), (at, _, new) in pairwise(pieces):
-        fees = list(split.change(old, new, at))
-        if after < at <= upto:
-            yield from fees
-    if period.early and after < period.end <= upto:
-        yield from split.early_end(pieces[-1][2])
+    if period.early or len(subscription.course.phases) > 1:
+        yield from (fee for fee in _Split(subscription, period, zone).fees if after < fee.start <= upto)
 
 
 class _Split:
-    """What a period has charged of its advance fees while its changes are gone through in order.
+    """A period's changes gone through in order: what they credit and charge of advance fees.
 
-    `begun`: by charge the start of the line that charged the fee in force. `whole`: charges whose fee was charged in
-    full by `prorate: none`, never credited nor charged again in this period.
+    `fees` are the lines. `full`: charges that `prorate: none` charged in full, which nothing else charges in this
+    period; `_touched` those and all that had such a side at a change: they are neither credited nor charged (7.2).
+    `_begun`: by charge the start of the line that charged the fee in force.
     """
 
-    def __init__(self, period: Period, zone: Zone, first: Phase) -> None:
+    def __init__(self, subscription: Subscription, period: Period, zone: Zone) -> None:
         self._period = period
         self._zone = zone
-        self._begun = dict.fromkeys(first.plan.advance, period.start)
-        self._charged = set(first.plan.advance)
-        self._whole = {charge for charge, terms in first.plan.advance.items() if terms.charge.prorate == "none"}
+        pieces = subscription.course.pieces(period.start, period.end)
+        first = pieces[0][2].plan.advance
+        self.fees: list[Fee] = []
+        self.full = {charge for charge, terms in first.items() if terms.charge.prorate == "none"}
+        self._touched = set(self.full)
+        self._begun = dict.fromkeys(first, period.start)
+        for (_, _, old), (at, _, new) in pairwise(pieces):
+            for charge in dict.fromkeys([*old.plan.order, *new.plan.order]):
+                self._change(charge, old, new, at)
+        if period.early:
+            for charge in pieces[-1][2].plan.advance:
+                if charge not in self._touched:
+                    self._credit(charge, pieces[-1][2], period.end)
 
-    def change(self, old: Phase, new: Phase, at: int) -> Iterator[Fee]:
-        """The lines of a change at `at`: credits of old fees and charges of new ones."""
-        for charge in dict.fromkeys([*old.plan.advance, *new.plan.advance]):
-            before, now = old.plan.recurring(charge), new.plan.recurring(charge)
-            if charge in self._whole or not self._lines_at_change(charge, before, now, old, new):
-                continue
-            yield from self._credit(charge, old, at)
-            terms = new.plan.advance.get(charge)
-            if terms is not None:
-                self._begun[charge] = at
-                self._charged.add(charge)
-                if terms.charge.prorate == "none":
-                    self._whole.add(charge)
-                yield self._fee(charge, terms, new.quantity(charge), at, None)
+    def _change(self, charge: str, old: Phase, new: Phase, at: int) -> None:
+        """The lines of one charge at a change: the credit of the old fee and the charge of the new one."""
+        before, now = old.plan.recurring(charge), new.plan.recurring(charge)
+        if charge in self._touched or (before is None and now is None):
+            return
+        if any(terms is not None and terms.charge.prorate == "none" for terms in (before, now)):
+            self._touched.add(charge)
+            if charge in new.plan.advance and charge not in self._begun:
+                self.full.add(charge)
+                self._charge(charge, new, at)
+            return
+        if (
+            before is not None
+            and now is not None
+            and _unchanged(before, now, old.quantity(charge), new.quantity(charge))
+        ):
+            return
+        if charge in old.plan.advance:
+            self._credit(charge, old, at)
+        if charge in new.plan.advance:
+            self._charge(charge, new, at)
 
-    def early_end(self, last: Phase) -> Iterator[Fee]:
-        """The credit of what is unused of every advance fee in force when the period ends early."""
-        for charge in last.plan.advance:
-            if charge not in self._whole:
-                yield from self._credit(charge, last, self._period.end)
+    def _credit(self, charge: str, phase: Phase, at: int) -> None:
+        self.fees.append(self._fee(charge, phase, at, self._begun[charge]))
 
-    def _lines_at_change(
-        self, charge: str, before: FeeTerms | None, now: FeeTerms | None, old: Phase, new: Phase
-    ) -> bool:
-        """Whether a change makes lines of this charge (7.2, 7.3)."""
-        if before is None or now is None:
-            return now is None or now.charge.prorate != "none" or charge not in self._charged
-        if before.charge.prorate == "none" or now.charge.prorate == "none":
-            return False
-        same = before.charge.bill == now.charge.bill and before.charge.prorate == now.charge.prorate
-        return not same or before.fee(old.quantity(charge)) != now.fee(new.quantity(charge))
+    def _charge(self, charge: str, phase: Phase, at: int) -> None:
+        self._begun[charge] = at
+        self.fees.append(self._fee(charge, phase, at, None))
 
-    def _credit(self, charge: str, phase: Phase, at: int) -> Iterator[Fee]:
-        terms = phase.plan.advance.get(charge)
-        if terms is not None and terms.charge.prorate != "none":
-            begun = self._begun.get(charge, self._period.start)
-            yield self._fee(charge, terms, phase.quantity(charge), at, begun)
-
-    def _fee(self, charge: str, terms: FeeTerms, quantity: Number, at: int, takes_back: int | None) -> Fee:
+    def _fee(self, charge: str, phase: Phase, at: int, takes_back: int | None) -> Fee:
         period, end = self._period, self._period.full.end
+        terms, quantity = phase.plan.advance[charge], phase.quantity(charge)
         fraction = fraction_of(terms.charge, at, end, period.full, self._zone)
         fee = terms.fee(quantity)
         return Fee(charge, "proration", quantity, fee, fraction, at, end, period.start, takes_back is None, takes_back)
+
+
+def _unchanged(before: FeeTerms, now: FeeTerms, old: Number, new: Number) -> bool:
+    """Whether fee, `bill` and `prorate` stay the same: such a charge has no lines at a change (spec 7.3)."""
+    one, other = before.charge, now.charge
+    return one.bill == other.bill and one.prorate == other.prorate and before.fee(old) == now.fee(new)

@@ -61,13 +61,17 @@ class BalanceCharge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Money(msgspec.Struct, frozen=True, kw_only=True):
-    """What is owed and what is left in one currency: exact decimals, `due` in the currency's decimals."""
+    """What is owed and what is left in one currency: exact decimals, `due` in the currency's decimals.
+
+    `charges` are those of subscriptions in this currency.
+    """
 
     currency: str
     accrued: str
     credits: str
     available: str
     due: str
+    charges: tuple[BalanceCharge, ...] = ()
 
 
 class Balance(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
