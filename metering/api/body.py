@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
+from aiohttp.client_exceptions import ClientPayloadError
+from aiohttp.http_exceptions import HttpProcessingError
 
 import schemas.forms  # noqa: F401 - how documents write prices and charges
 from metering.api.problem import Problem
@@ -17,20 +19,33 @@ from schemas.reader import Reading, reader_of
 T = TypeVar("T")
 
 BODY_BYTES_MAX: Final = 1 << 20
+ENCODINGS: Final = frozenset({"identity", "gzip", "deflate", "zstd"})
+"""What aiohttp inflates as it comes."""
+
 JSON: Final = "application/json"
 YAML: Final = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 
 
 async def read_bytes(request: web.Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
     """The body, inflated, at most `bytes_max` long: `Problem` 413 beyond, 415 for an unknown content encoding."""
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in ("identity", "gzip", "deflate"):
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ENCODINGS:
         raise Problem(415, Code.MEDIA_TYPE_UNSUPPORTED, "Unsupported Media Type", f"content encoding {encoding[:40]!r}")
     chunks = bytearray()
-    async for chunk in request.content.iter_any():
-        chunks += chunk
-        if len(chunks) > bytes_max:
-            raise too_large(bytes_max)
+    try:
+        async for chunk in request.content.iter_any():
+            chunks += chunk
+            if len(chunks) > bytes_max:
+                raise too_large(bytes_max)
+    except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError, ConnectionError) as error:
+        # What follows on this connection is the rest of a broken body, not a request.
+        raise Problem(
+            400,
+            Code.BODY_INVALID,
+            "Bad Request",
+            f"the body cannot be read: {error}"[:500],
+            headers={"Connection": "close"},
+        ) from None
     return bytes(chunks)
 
 
