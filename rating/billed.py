@@ -50,6 +50,7 @@ class InvoiceLine(msgspec.Struct, frozen=True):
 class Invoice(msgspec.Struct, frozen=True):
     """An invoice, all money in minor units of its currency.
 
+    `subscription` is the first one by id that has lines on it, None for a one-off charge of the customer itself.
     `coupons` are the keys of the coupons that it counts as a use of, `grants` the keys of the grants that it used,
     each with how much. Whether it is a draft or final, and its number, is its keeper's matter.
     """
@@ -66,6 +67,11 @@ class Invoice(msgspec.Struct, frozen=True):
     credits: int
     coupons: tuple[str, ...] = ()
     grants: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def order(self) -> tuple[int, bool, str]:
+        """Its place among invoices: by instant, then subscription id; one-offs of a customer first (8.11, 10)."""
+        return self.issued, self.subscription is not None, self.subscription or ""
 
     @property
     def total(self) -> int:

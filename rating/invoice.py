@@ -94,7 +94,9 @@ def assemble(account: Account, issue: Issue, billed: Billed, lines: list[Invoice
     """An invoice of these charge lines: discounts, plan minimum, taxes and credits follow; None without any line."""
     span = Span(issue.start, issue.issued)
     lines, discounts, coupons = _discounted(account, issue, billed, lines, span)
-    lines = [*lines, *discounts, *_plan_minimums(issue, billed, lines)]
+    minimums = list(_plan_minimums(issue, billed, lines))
+    names = [line.head.subscription for line in (*lines, *minimums)]
+    lines = [*lines, *discounts, *minimums]
     if not lines:
         return None
     subtotal = sum(line.amount for line in lines)
@@ -113,7 +115,7 @@ def assemble(account: Account, issue: Issue, billed: Billed, lines: list[Invoice
         currency=issue.currency,
         issued=issue.issued,
         period=span,
-        subscription=issue.subscription,
+        subscription=min((name for name in names if name is not None), default=None),
         lines=(*lines, *taxes),
         subtotal=subtotal,
         tax=tax,

@@ -71,6 +71,6 @@ def _intake(scenario: Scenario, entries: Sequence[Happening]) -> Intake:
 
 def _numbered(found: Sequence[Statement]) -> list[tuple[Bill, int | None]]:
     """All bills in the order of spec 10, the final ones with their numbers: gapless, in the order of finalisation."""
-    bills = sorted((bill for statement in found for bill in statement.bills), key=lambda bill: bill.issue.order)
+    bills = sorted((bill for statement in found for bill in statement.bills), key=lambda bill: bill.invoice.order)
     numbers = iter(range(1, len(bills) + 1))
     return [(bill, next(numbers) if bill.final else None) for bill in bills]
