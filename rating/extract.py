@@ -1,29 +1,29 @@
 """From event bytes to columns (spec 1.2, 3.1, 3.4): the one way in which the stream and the simulator read events.
 
-`Extractor` is made for a set of meters: its decoder reads of each event only the attributes and the keys of `data` that
-some meter names. `read` gives a `Batch` (who, what, when); `meter` then gives each meter its rows, values and
+`Extractor` is made for a set of meters: it reads of each event only the attributes, and of its data only the keys that
+meters of its type name. `read` gives a `Batch` (who, what, when); `meter` then gives each meter its rows, values and
 dimensions, for the rows that are still wanted after duplicates and late events were dropped. What an event costs does
 not grow with meters of other types.
 """
 
-import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from rating.events import LONG, Written, checked_event, clean, unsound
+from rating.events import Written, checked_event
 from rating.fixed import Column, Indices, Mask
 from rating.leaves import Rejected, column_of, distinct_texts_of, texts_of
-from rating.times import instants
+from rating.vetting import mark_unclean, mark_unsound, names_of, times_of
 from schemas.event import Name
 from schemas.meter import Meter
 
-_NAMES: Final = ("id", "source", "type", "subject", "subscription", "time", "specversion")
+_NAMES: Final = {"id", "source", "type", "subject", "subscription", "time", "specversion", "data"}
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Leaves = list[Any]
 
 
@@ -33,7 +33,7 @@ class Batch:
 
     `valid` bool[n]: of the others only the bytes are known, their texts are empty. `time` and `received` int64[n] in
     microseconds; `time` is `received` where the event has none. `type_code` int64[n] is negative where no meter wants
-    the type. `subscriptions` has None where an event names none. `events` are the decoder's structs.
+    the type. `subscriptions` has None where an event names none. `events` and `data` are the decoders' structs.
     """
 
     valid: Mask
@@ -46,6 +46,7 @@ class Batch:
     received: Indices
     type_code: Indices
     events: list[Any]
+    data: list[Any]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -81,165 +82,112 @@ class Extractor:
     """Reads events for a set of meters, by key."""
 
     def __init__(self, meters: Mapping[str, Meter]) -> None:
-        self._meters: dict[str, list[tuple[str, Meter]]] = {}
+        by_type: dict[str, dict[str, Meter]] = {}
         for key, meter in meters.items():
-            self._meters.setdefault(meter.event_type, []).append((key, meter))
-        self._codes = {event_type: code for code, event_type in enumerate(self._meters)}
-        paths = {path for meter in meters.values() for path in _paths_of(meter)}
-        keys = sorted({path[5:].split(".")[0] for path in paths if path.startswith("data.")})
-        extra = sorted({path.split(".")[0] for path in paths} - {"data", *_NAMES})
-        self._keys = {key: f"k{index}" for index, key in enumerate(keys)}
+            by_type.setdefault(meter.event_type, {})[key] = meter
+        self._types = {event_type: _Type(code, found) for code, (event_type, found) in enumerate(by_type.items())}
+        self._other = _Type(-1, {})
+        extra = sorted({path.split(".")[0] for meter in meters.values() for path in _paths_of(meter)} - _NAMES)
         self._extra = {name: f"x{index}" for index, name in enumerate(extra)}
-        self._data = _struct("Data", self._keys)
-        self._event = _struct("Event", self._extra, self._data)
+        self._event = _struct("Event", self._extra)
         self._decode = msgspec.json.Decoder(self._event, float_hook=Written).decode
         self._nothing = self._event("", "", "", "", "1.0")
-        self._empty = self._data()
 
     def read(self, raws: Sequence[bytes], received: Indices) -> Batch:
         """The batch in these bytes, one event each; `received` int64[n] in microseconds."""
         valid = np.ones(len(raws), dtype=np.bool_)
+        get, other = self._types.get, self._other
         try:
             events: list[Any] = list(map(self._decode, raws))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            events = [self._decode_alone(row, raw, valid) for row, raw in enumerate(raws)]
-        names = _names(events)
-        _mark_unsound(raws, valid)
-        _mark_unclean(names, valid)
-        time = _times(events, received, valid)
+            data = [get(event.type, other).decode(event.data) for event in events]
+        except _UNREADABLE:
+            pairs = [self._read_alone(row, raw, valid) for row, raw in enumerate(raws)]
+            events, data = [event for event, _ in pairs], [found for _, found in pairs]
+        names = names_of(events)
+        mark_unsound(raws, valid)
+        mark_unclean(names, valid)
+        time = times_of(events, received, valid)
         if not valid.all():
             for row in np.flatnonzero(~valid).tolist():
-                events[row] = self._nothing
-            names = _names(events)
-        get = self._codes.get
-        code = np.array([get(event_type, -1) for event_type in names.types], dtype=np.int64)
+                events[row], data[row] = self._nothing, None
+            names = names_of(events)
+        code = np.array([get(event_type, other).code for event_type in names.types], dtype=np.int64)
         code[~valid] = -1
-        return Batch(valid, *names, time, np.asarray(received, dtype=np.int64), code, events)
+        return Batch(valid, *names, time, np.asarray(received, dtype=np.int64), code, events, data)
 
     def meter(self, batch: Batch, rows: Indices | None = None) -> list[Metered]:
         """What each meter gets of these rows of the batch (rising; None: all), in the order of types and meters."""
         wanted = np.arange(len(batch), dtype=np.int64) if rows is None else rows
         codes = batch.type_code[wanted]
         metered = []
-        for event_type, meters in self._meters.items():
-            of_type = wanted[codes == self._codes[event_type]]
+        for kind in self._types.values():
+            of_type = wanted[codes == kind.code]
             if len(of_type):
-                picked = of_type.tolist()
-                events = batch.events if len(picked) == len(batch) else [batch.events[row] for row in picked]
-                found = _Found(self, events)
-                metered += [_metered(key, meter, found, of_type) for key, meter in meters]
+                found = _Found(kind, self._extra, _at(batch.events, of_type), _at(batch.data, of_type))
+                metered += [_metered(key, meter, found, of_type) for key, meter in kind.meters.items()]
         return metered
 
-    def leaves(self, path: str, events: list[Any]) -> Leaves:
-        """What stands at a path in each event (`leaves.py`)."""
-        head, *below = path.split(".")
-        if head == "data" and below:
-            attribute = self._keys[below[0]]
-            leaves = [getattr(event.data or self._empty, attribute) for event in events]
-            return _walk(leaves, below[1:])
-        if head == "data":
-            return [UNSET if event.data is None else {} for event in events]
-        return _walk([getattr(event, self._extra.get(head, head)) for event in events], below)
-
-    def _decode_alone(self, row: int, raw: bytes, valid: Mask) -> Any:
+    def _read_alone(self, row: int, raw: bytes, valid: Mask) -> tuple[Any, Any]:
         """One event of a batch in which some event does not decode; an invalid one is marked and left empty."""
         try:
-            return self._decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return self._read_slowly(row, raw, valid)
-
-    def _read_slowly(self, row: int, raw: bytes, valid: Mask) -> Any:
-        """An event that the typed decoder refuses: invalid, or valid with a whole number too long for an int."""
+            event = self._decode(raw)
+            return event, self._types.get(event.type, self._other).decode(event.data)
+        except _UNREADABLE:
+            pass
         try:
             checked_event(raw)
         except ValueError:
             valid[row] = False
-            return self._nothing
+            return self._nothing, None
+        # valid, with a whole number that is too long for an int
         tree = json.loads(raw, parse_int=Written, parse_float=Written)
         event = self._event(*(tree[name] for name in ("id", "source", "type", "subject", "specversion")))
         event.time, event.subscription = tree.get("time"), tree.get("subscription")
         for name, attribute in self._extra.items():
             setattr(event, attribute, tree.get(name, UNSET))
-        event.data = self._data(**{k: (tree.get("data") or {}).get(name, UNSET) for name, k in self._keys.items()})
-        return event
+        return event, self._types.get(event.type, self._other).of_tree(tree.get("data"))
 
 
-class _Names(NamedTuple):
-    """The names of n events, in the order in which `Batch` has them."""
+class _Type:
+    """The meters of one event type, and the decoder of the keys of `data` that they read."""
 
-    ids: list[str]
-    sources: list[str]
-    types: list[str]
-    subjects: list[str]
-    subscriptions: list[str | None]
+    def __init__(self, code: int, meters: Mapping[str, Meter]) -> None:
+        self.code = code
+        self.meters = meters
+        paths = [path for meter in meters.values() for path in _paths_of(meter) if path.startswith("data.")]
+        self.keys = {key: f"k{index}" for index, key in enumerate(sorted({path.split(".")[1] for path in paths}))}
+        self._data = _struct("Data", self.keys)
+        self.decode = msgspec.json.Decoder(self._data | None, float_hook=Written).decode
+        self.empty = self._data()
 
-
-def _names(events: list[Any]) -> _Names:
-    """The names in the decoder's structs."""
-    return _Names(
-        [event.id for event in events],
-        [event.source for event in events],
-        [event.type for event in events],
-        [event.subject for event in events],
-        [event.subscription for event in events],
-    )
-
-
-def _mark_unsound(raws: Sequence[bytes], valid: Mask) -> None:
-    """Mark what a decoder lets pass where it skips: bad UTF-8, NULs, deep nesting (`events.unsound`).
-
-    One look at the whole batch says whether events must be looked at one by one.
-    """
-    everything = b"".join(raws)
-    odd = not everything.isascii() or (b"\\" in everything and b"\\u0000" in everything)
-    if odd or max(map(len, raws), default=0) > LONG:
-        for row, raw in enumerate(raws):
-            if odd or len(raw) > LONG:
-                valid[row] &= unsound(raw) is None
-
-
-def _mark_unclean(names: _Names, valid: Mask) -> None:
-    """Mark events with control characters in their names, or blanks at the edges (spec 2.3); the batch at once."""
-    *most, subscriptions = names
-    present = [name for name in subscriptions if name is not None]
-    joined = "\n".join([*itertools.chain(*most), *present, ""])
-    if joined.isascii():
-        letters = np.frombuffer(joined.encode(), dtype=np.uint8)
-        control, blank = (letters < ord(" ")) | (letters == 0x7F), letters == ord(" ")
-        between = len(most) * len(valid) + len(present)
-        edges = (blank[:-1] & control[1:]) | (control[:-1] & blank[1:])
-        if np.count_nonzero(control) == between and not edges.any() and not blank[:1].any():
-            return
-    for row, (*required, subscription) in enumerate(zip(*names, strict=True)):
-        valid[row] &= all(map(clean, required)) and (subscription is None or clean(subscription))
-
-
-def _times(events: list[Any], received: Indices, valid: Mask) -> Indices:
-    """The events' times, the receipt where there is none; an event whose time is no time is marked."""
-    texts = [event.time for event in events]
-    sent = [row for row, text in enumerate(texts) if text is not None]
-    time = np.array(received, dtype=np.int64)
-    if sent:
-        found, known = instants(texts if len(sent) == len(texts) else [texts[row] for row in sent])
-        rows = np.array(sent, dtype=np.int64)
-        time[rows[known]] = found[known]
-        valid[rows[~known]] = False
-    return time
+    def of_tree(self, data: dict[str, Any] | None) -> Any:
+        """The struct of data that was decoded otherwise."""
+        return None if data is None else self._data(**{k: data.get(name, UNSET) for name, k in self.keys.items()})
 
 
 class _Found:
-    """The leaves of some events, found once for each path however many meters name it."""
+    """The leaves of some events of one type, found once for each path however many meters name it."""
 
-    def __init__(self, extractor: Extractor, events: list[Any]) -> None:
-        self._extractor = extractor
+    def __init__(self, kind: _Type, extra: dict[str, str], events: list[Any], data: list[Any]) -> None:
+        self._kind = kind
+        self._extra = extra
         self._events = events
+        self._data = data
         self._by_path: dict[str, Leaves] = {}
 
     def at(self, path: str) -> Leaves:
-        """The leaves at a path."""
+        """What stands at a path in each event (`leaves.py`)."""
         if path not in self._by_path:
-            self._by_path[path] = self._extractor.leaves(path, self._events)
+            self._by_path[path] = self._find(*path.split("."))
         return self._by_path[path]
+
+    def _find(self, head: str, *below: str) -> Leaves:
+        if head == "data" and below:
+            attribute, empty = self._kind.keys[below[0]], self._kind.empty
+            return _walk([getattr(empty if data is None else data, attribute) for data in self._data], below[1:])
+        if head == "data":
+            return [UNSET if data is None else {} for data in self._data]
+        return _walk([getattr(event, self._extra.get(head, head)) for event in self._events], below)
 
 
 def _metered(key: str, meter: Meter, found: _Found, rows: Indices) -> Metered:
@@ -280,7 +228,7 @@ def _at(leaves: Leaves, places: Indices) -> Leaves:
     return leaves if len(places) == len(leaves) else [leaves[place] for place in places.tolist()]
 
 
-def _walk(leaves: Leaves, keys: list[str]) -> Leaves:
+def _walk(leaves: Leaves, keys: Sequence[str]) -> Leaves:
     """What stands below each leaf; absent where a leaf is no map or has no such key."""
     for key in keys:
         leaves = [leaf.get(key, UNSET) if isinstance(leaf, dict) else UNSET for leaf in leaves]
@@ -292,17 +240,20 @@ def _paths_of(meter: Meter) -> list[str]:
     return [*meter.where, *meter.dimensions.values(), *([meter.value] if meter.value is not None else [])]
 
 
-def _struct(name: Literal["Data", "Event"], keys: dict[str, str], data: Any = None) -> Callable[..., Any]:
-    """The struct that decodes an event, or its data, with only these keys; each is UNSET where it is absent."""
+def _struct(name: Literal["Data", "Event"], keys: dict[str, str]) -> Any:
+    """The struct that decodes an event, or its data, with only these keys; each is UNSET where it is absent.
+
+    An event's data stays undecoded: which of its keys are read depends on the event's type.
+    """
     fields: list[Any] = [(attribute, Any, msgspec.field(default=UNSET, name=key)) for key, attribute in keys.items()]
-    if data is not None:
+    if name == "Event":
         names: list[Any] = [(attribute, Name) for attribute in ("id", "source", "type", "subject")]
         fields = [
             *names,
             ("specversion", Literal["1.0"]),
             ("time", str | None, None),
             ("subscription", Name | None, None),
-            ("data", data | None, None),
+            ("data", msgspec.Raw, msgspec.Raw(b"null")),
             *fields,
         ]
     return msgspec.defstruct(name, fields, gc=False)

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from rating.money import allocate
 
 WEIGHTS = st.lists(st.integers(0, 10**12), min_size=1, max_size=12)
+SIGNED = st.lists(st.integers(-(10**6), 10**9), min_size=1, max_size=12)
 
 
 @settings(max_examples=400, deadline=None, print_blob=True)
-@given(total=st.integers(-(10**15), 10**15), weights=WEIGHTS)
+@given(total=st.integers(-(10**15), 10**15), weights=WEIGHTS | SIGNED)
 def test_shares_add_up_and_differ_from_the_exact_share_by_less_than_one(total: int, weights: list[int]) -> None:
     whole = sum(weights)
     assume(whole > 0)
@@ -19,7 +20,7 @@ def test_shares_add_up_and_differ_from_the_exact_share_by_less_than_one(total: i
     assert sum(shares) == total
     for share, weight in zip(shares, weights, strict=True):
         assert abs(share - Fraction(total * weight, whole)) < 1
-        assert share * total >= 0
+        assert share * total * weight >= 0
         assert weight or not share
 
 
