@@ -4,6 +4,7 @@ from fractions import Fraction
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from oracle import invoices as oracle
 
 from rating.money import allocate
 
@@ -37,3 +38,12 @@ def test_extra_units_go_to_the_largest_remainders_and_then_to_the_earlier_lines(
     missed = [(-rest[line], line) for line in range(len(weights)) if not extra[line]]
     assert set(extra) <= {0, 1}
     assert not got or not missed or max(got) < min(missed)
+
+
+@settings(max_examples=200, deadline=None, print_blob=True)
+@given(total=st.integers(0, 10**9), weights=WEIGHTS | SIGNED)
+def test_shares_are_the_oracles(total: int, weights: list[int]) -> None:
+    assume(sum(weights) > 0)
+    cents = [Fraction(weight, 100) for weight in weights]
+    expected = oracle.allocate(Fraction(total, 100), cents, 2)
+    assert [Fraction(share, 100) for share in allocate(total, weights)] == expected
