@@ -31,6 +31,8 @@ def from_detail(tree: Any) -> Invoice:
 def _encode(value: Any) -> Any:
     if isinstance(value, Fraction):
         return f"{value.numerator}/{value.denominator}"
+    if isinstance(value, int):  # an instant
+        return int(value)
     raise NotImplementedError(type(value).__name__)
 
 

@@ -134,7 +134,7 @@ async def _write(
     """Write what was made; the numbers are taken last, so their row is locked for as short as can be."""
     full = sorted(
         ((name, issue, invoice) for name, issue, invoice in made if issue is not None and invoice is not None),
-        key=lambda one: one[1].order,
+        key=lambda one: one[2].order,
     )
     empty = [name for name, _, invoice in made if invoice is None]
     await lent.execute(queries().delete_drafts, empty)
@@ -148,6 +148,7 @@ async def _write(
             now.moment(),
             [name for name, _, _ in full],
             list(range(last - len(full) + 1, last + 1)),
+            [one.subscription for one in invoices],
             [_money(one.subtotal, one) for one in invoices],
             [_money(one.tax, one) for one in invoices],
             [_money(one.credits, one) for one in invoices],

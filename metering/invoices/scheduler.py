@@ -42,7 +42,7 @@ class Scheduler:
         self._clock = clock
         self._accounts = accounts
         self._finals = FinalInvoices()
-        self._watermarks = watermarks
+        self.watermarks = watermarks
         self._grace = grace
         self._late_window = late_window
         self._stopping = asyncio.Event()
@@ -60,7 +60,7 @@ class Scheduler:
     async def step(self) -> int:
         """Do all that can be done now; answers how many drafts still wait for the stream."""
         await self.draft()
-        await self._watermarks.refresh()
+        await self.watermarks.refresh()
         await self.finalize()
         async with connection(self._pool) as lent:
             waiting: int = await lent.fetchval(queries().waiting_drafts, self._clock.now().moment())
@@ -94,7 +94,7 @@ class Scheduler:
                 finalize_ready,
                 accounts=self._accounts,
                 finals=self._finals,
-                complete=self._watermarks.all(),
+                complete=self.watermarks.all(),
                 now=self._clock.now(),
                 late_window=self._late_window,
             )
@@ -108,4 +108,4 @@ class Scheduler:
     def forget(self) -> None:
         """Remember nothing: all data was dropped."""
         self._finals.forget()
-        self._watermarks.forget()
+        self.watermarks.forget()

@@ -84,16 +84,20 @@ class Api:
 
 @asynccontextmanager
 async def serve_api(
-    pool: asyncpg.Pool, clock: SettableClock, log: Log, *more: Iterable[web.AbstractRouteDef]
+    pool: asyncpg.Pool,
+    clock: SettableClock,
+    log: Log,
+    *more: Iterable[web.AbstractRouteDef],
+    accounts: Accounts | None = None,
 ) -> AsyncIterator[Api]:
     """The routes of catalog and accounts, and `more`, on a free port of the loopback."""
-    keys, accounts = Keys(pool, clock), Accounts()
+    keys = Keys(pool, clock)
     await keys.make([Scope.ADMIN], "tests", ADMIN)
     customers = CustomerStore(pool, clock, log.partitions)
     app = make_app(
         keys,
         catalog_routes(CatalogStore(pool, clock, log.partitions), customers),
-        account_routes(customers, Acts(pool, clock, log, accounts), clock),
+        account_routes(customers, Acts(pool, clock, log, accounts or Accounts()), clock),
         *more,
     )
     async with TestClient(TestServer(app)) as client:

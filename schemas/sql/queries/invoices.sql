@@ -46,10 +46,11 @@ UPDATE seller SET last_number = last_number + $2 WHERE key = $1 RETURNING last_n
 
 -- name: finalize
 UPDATE invoice AS i SET
-    status = 'final', number = new.number, finalized_at = $1, subtotal = new.subtotal, tax = new.tax,
+    status = 'final', number = new.number, subscription = new.subscription, finalized_at = $1, subtotal = new.subtotal, tax = new.tax,
     credits = new.credits, total = new.total, due = new.due, detail = new.detail::json
-FROM unnest($2::text[], $3::bigint[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[], $8::numeric[], $9::text[])
-     AS new (id, number, subtotal, tax, credits, total, due, detail)
+FROM unnest($2::text[], $3::bigint[], $4::text[], $5::numeric[], $6::numeric[], $7::numeric[], $8::numeric[],
+            $9::numeric[], $10::text[])
+     AS new (id, number, subscription, subtotal, tax, credits, total, due, detail)
 WHERE i.id = new.id AND i.status = 'draft';
 
 -- name: delete_drafts
