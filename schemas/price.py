@@ -1,7 +1,5 @@
 """Price tables (spec 5): what a quantity costs. Each struct is one model; `rating/models` has a function for each."""
 
-from typing import Any
-
 import msgspec
 
 from schemas.numbers import Number
@@ -95,12 +93,3 @@ class ByValue(
 
 
 Price = PriceTable | ByValue
-
-
-def normal_price(document: Any) -> Any:
-    """Bring the written forms of a price to the struct's: a plain amount is per unit, `by_value` gets its tag."""
-    if isinstance(document, dict) and set(document) == {"by_value"} and isinstance(document["by_value"], dict):
-        return {"model": "by_value", **document["by_value"]}
-    if isinstance(document, str):
-        return {"model": "per_unit", "unit": document}
-    return document
