@@ -18,8 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 
 class ServerEnded(Exception):
@@ -39,7 +38,7 @@ def main(order: dict[str, Any]) -> int:
     say(f"started {server.pid}")
     asked = False
     try:
-        signal.signal(signal.SIGCHLD, raise_ended)
+        signal.signal(signal.SIGCHLD, lambda *_: raise_if_ended(server.pid))
         if server.poll() is None:
             os.read(0, 1)
             asked = True
@@ -81,9 +80,10 @@ def end(server: "subprocess.Popen[bytes]", stop_signal: int, stop_seconds: float
         server.kill()
 
 
-def raise_ended(number: int, frame: FrameType | None) -> NoReturn:
-    """Break off the blocking read when the server ends."""
-    raise ServerEnded
+def raise_if_ended(pid: int) -> None:
+    """Break off the blocking read when the server ends; SIGCHLD also comes when it is only halted, or goes on."""
+    if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+        raise ServerEnded
 
 
 if __name__ == "__main__":
