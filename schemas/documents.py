@@ -1,9 +1,14 @@
 """Documents: YAML or JSON text to a tree of maps, lists and scalars; numbers stay as written (spec 1.1, 10)."""
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from json import JSONDecoder
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
+from msgspec import UNSET
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 from schemas.faults import DocumentError, Fault, Path, Place, path_text
@@ -11,6 +16,9 @@ from schemas.nodes import DEPTH_MAX, json_nodes, yaml_nodes
 
 ALIASED_MAX: Final = 100_000
 """How many nodes the aliases of a document may add to what is written in it."""
+
+NodeReader = Callable[[str, str], Node | None]
+"""From text and a document's name to its root node."""
 
 _LITERAL: Final = re.compile(r"([-+]?)0*([0-9]*)(?:\.([0-9]*))?([eE][-+]?[0-9]+)?", re.ASCII)
 
@@ -27,16 +35,21 @@ class Document:
     `tree`: dict (keys are text), list, `Numeral` (a number), str (text), bool or None. `faults`: keys given twice.
     """
 
-    def __init__(self, text: str, name: str, root: Node | None) -> None:
+    def __init__(self, text: str, name: str, read_nodes: NodeReader) -> None:
         self.name = name
         self.faults: list[Fault] = []
-        self._root = root
+        self._nodes = cache(lambda: read_nodes(text, name))
         self._budget = len(text) + ALIASED_MAX
-        self.tree: Any = None if root is None else self._value(root, (), 0)
+        self.tree: Any = UNSET
+        if read_nodes is json_nodes:
+            with suppress(ValueError, RecursionError):
+                self.tree = _plain_json(text)
+        if self.tree is UNSET:
+            self.tree = self._built()
 
     def place(self, path: Path, of_key: bool = False) -> Place | None:
         """Where a value (or its key) begins; of the nearest node above it when there is none at `path`."""
-        node = found = self._root
+        node = found = self._nodes()
         for step in path:
             if isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
                 node = found = node.value[step]
@@ -59,6 +72,10 @@ class Document:
             message=message,
             fix=fix,
         )
+
+    def _built(self) -> Any:
+        root = self._nodes()
+        return None if root is None else self._value(root, (), 0)
 
     def _value(self, node: Node, path: Path, depth: int) -> Any:
         self._budget -= 1
@@ -116,9 +133,7 @@ def load_document(text: str, name: str) -> Document:
 
     `DocumentError` if it cannot be read at all; a key given twice is kept in `Document.faults`, the first value counts.
     """
-    text = text.removeprefix("\ufeff")
-    root = json_nodes(text, name) if name.endswith(".json") else yaml_nodes(text, name)
-    return Document(text, name, root)
+    return Document(text.removeprefix("\ufeff"), name, json_nodes if name.endswith(".json") else yaml_nodes)
 
 
 def event_json(tree: Any) -> bytes:
@@ -139,6 +154,48 @@ def plain_tree(tree: Any) -> Any:
     if isinstance(tree, Numeral):
         return int(tree) if tree.removeprefix("-").isdigit() and len(tree) < 1_000 else str(tree)
     return tree
+
+
+def _plain_json(text: str) -> Any:
+    """The tree of JSON without its places, by the standard library's scanner, many times as fast as by nodes.
+
+    ValueError or RecursionError: something is wrong with it, and the nodes will say what and where.
+    """
+    tree = _DECODER.decode(text)
+    if _deeper(tree, DEPTH_MAX):
+        raise ValueError("nested too deep")
+    return tree
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) != len(pairs):
+        raise ValueError("a key is given twice")
+    return tree
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+_DECODER: Final = JSONDecoder(
+    parse_int=Numeral, parse_float=Numeral, parse_constant=_no_constant, object_pairs_hook=_unique
+)
+
+
+def _deeper(tree: Any, most: int) -> bool:
+    """Whether maps and lists are nested deeper than `most` levels below the top."""
+    level = [tree]
+    for _ in range(most + 1):
+        level = [
+            part
+            for whole in level
+            if isinstance(whole, dict | list)
+            for part in (whole.values() if isinstance(whole, dict) else whole)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _json(tree: Any) -> str:
