@@ -283,7 +283,10 @@ async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
     of its own, because a consumer stopped before its first turn of the event loop trips over a task that never began.
     """
     if isinstance(client, AIOKafkaProducer):
-        client._message_accumulator.fail_all(KafkaConnectionError("the log was stopped"))
+        held = client._message_accumulator
+        held.fail_all(KafkaConnectionError("the log was stopped"))
+        for batch in [batch for batches in held._batches.values() for batch in batches]:
+            batch._drain_waiter.exception()  # Nobody waits for it, and asyncio would complain.
     stopping = asyncio.create_task(client.stop())
     await asyncio.wait([stopping], timeout=STOP_SECONDS)
     if not stopping.done():
