@@ -16,8 +16,8 @@ from rating.credits import purses
 from rating.delta import corrections
 from rating.invoice import closing_segments, late_segments
 from rating.issues import Issue, Part, open_part
-from rating.lines import Rated, net_share, part_fees, usage_lines
-from rating.money import decimals_of, money_text, rounded_text
+from rating.lines import Rated, amount_of, net_share, part_fees, usage_lines
+from rating.money import decimals_of, minor_of, money_text, rounded_text
 from rating.price import WHOLE, standing
 from rating.proration import Fee, arrears_fees, proration_fees
 from rating.rated import RatedUsage, rate_usage
@@ -109,8 +109,7 @@ def _balance(one: Owing, shares: Iterable[_Share], rated: Iterator[Rated]) -> Ba
             charges.setdefault(currency, []).extend(_charges(share.period, now))
     for issue in one.drafts:
         if issue.extra is not None:
-            charge = issue.extra.charge
-            accrued[home] += Fraction(charge.amount) * Fraction(charge.quantity)
+            accrued[home] += amount_of(issue.extra)
     given = {each.grant.currency for each in account.grants if each.grant.currency}
     currencies = {*accrued, *one.due, *given, *(net.currency for net in one.billed.nets)} - {home}
     own, *others = [
@@ -130,25 +129,30 @@ def _balance(one: Owing, shares: Iterable[_Share], rated: Iterator[Rated]) -> Ba
 
 
 def _accrued(one: Owing, share: _Share, now: Sequence[Rated], late: Sequence[Rated]) -> Fraction:
-    """The exact amount of a subscription's lines that are not on a final invoice yet."""
+    """The exact amount of a subscription's lines that are not on a final invoice yet.
+
+    A draft has no line of what rounds to 0 (8.1); in an open period it may still grow, and counts.
+    """
     part, zone, subscription = share.part, one.account.zone, share.part.subscription
-    total = sum((_exact(segment, rows) for segment, rows in now if segment.start < segment.end), ZERO)
+    total, currency = ZERO, subscription.currency
     fees: list[Fee]
     if share.period is None:
         fees = part_fees(one.account, part)
+        total += sum((_exact_lines(segment, rows) for segment, rows in now), ZERO)
     else:
         elapsed = Period(share.period.start, one.now, share.period.full)
         fees = list(arrears_fees(subscription, elapsed, zone))
         fees += proration_fees(subscription, share.period, zone, part.since, one.now)
+        total += sum((_exact(segment, rows) for segment, rows in now if segment.start < segment.end), ZERO)
     for fee in fees:
         net = net_share(subscription.id, fee, one.drafted)
-        total += fee.amount if net is None else fee.amount * net
-    for extra in part.extras:
-        total += Fraction(extra.charge.amount) * Fraction(extra.charge.quantity)
-    unit = 10 ** decimals_of(subscription.currency)
+        amount = fee.amount if net is None else fee.amount * net
+        if share.period is not None or minor_of(amount, currency):
+            total += amount
+    total += sum((amount_of(extra) for extra in part.extras), ZERO)
     for segment, rows in late:
         lines = corrections(usage_lines(segment, rows), segment, one.billed)
-        total += Fraction(sum(line.amount for line in lines), unit)
+        total += Fraction(sum(line.amount for line in lines), 10 ** decimals_of(currency))
     return total
 
 
@@ -157,6 +161,14 @@ def _exact(segment: ChargeSegment, rows: Sequence[RatedUsage]) -> Fraction:
     total = sum((row.amount for row in rows), ZERO)
     raised = clamp(total, *bounds(segment.terms.charge, segment.fraction))
     return total if raised is None else total + raised[1]
+
+
+def _exact_lines(segment: ChargeSegment, rows: Sequence[RatedUsage]) -> Fraction:
+    """The exact amount of the lines that a segment has on a draft."""
+    made = [row for row in rows if row.billing]
+    if any(line.head.kind != "usage" for line in usage_lines(segment, rows)):
+        return _exact(segment, made)
+    return sum((row.amount for row in made), ZERO)
 
 
 def _charges(period: Period, now: Sequence[Rated]) -> list[BalanceCharge]:

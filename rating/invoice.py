@@ -92,13 +92,15 @@ def _charge_lines(due: Due, rated: Iterator[Rated], shares: Iterator[tuple[int, 
 
 def assemble(account: Account, issue: Issue, billed: Billed, lines: list[InvoiceLine]) -> Invoice | None:
     """An invoice of these charge lines: discounts, plan minimum, taxes and credits follow; None without any line."""
-    span = Span(issue.start, issue.issued)
-    lines, discounts, coupons = _discounted(account, issue, billed, lines, span)
+    lines, discounts, coupons = _discounted(account, issue, billed, lines)
     minimums = list(_plan_minimums(issue, billed, lines))
-    names = [line.head.subscription for line in (*lines, *minimums)]
-    lines = [*lines, *discounts, *minimums]
-    if not lines:
+    if not lines and not minimums:
         return None
+    if len(issue.parts) > 1:
+        issue = _having(issue, {line.head.subscription for line in (*lines, *minimums)})
+    span = Span(issue.start, issue.issued)
+    lines += [InvoiceLine(_head(issue, "discount", span, name), amount) for name, amount in discounts]
+    lines += minimums
     subtotal = sum(line.amount for line in lines)
     taxes = [
         InvoiceLine(_head(issue, "tax", span, tax.name), amount)
@@ -115,7 +117,7 @@ def assemble(account: Account, issue: Issue, billed: Billed, lines: list[Invoice
         currency=issue.currency,
         issued=issue.issued,
         period=span,
-        subscription=min((name for name in names if name is not None), default=None),
+        subscription=issue.subscription,
         lines=(*lines, *taxes),
         subtotal=subtotal,
         tax=tax,
@@ -125,15 +127,21 @@ def assemble(account: Account, issue: Issue, billed: Billed, lines: list[Invoice
     )
 
 
+def _having(issue: Issue, names: set[str | None]) -> Issue:
+    """An issue of several subscriptions without those that have no lines on it."""
+    parts = tuple(part for part in issue.parts if part.subscription.id in names)
+    return msgspec.structs.replace(issue, parts=parts, subscription=parts[0].subscription.id)
+
+
 def _discounted(
-    account: Account, issue: Issue, billed: Billed, lines: list[InvoiceLine], span: Span
-) -> tuple[list[InvoiceLine], list[InvoiceLine], list[str]]:
-    """The charge lines with their shares of discounts, the discount lines, and the coupons that were used (8.3)."""
+    account: Account, issue: Issue, billed: Billed, lines: list[InvoiceLine]
+) -> tuple[list[InvoiceLine], list[tuple[str, int]], list[str]]:
+    """The charge lines with their shares of discounts, the discounts by coupon id, the keys of those used (8.3)."""
     if not account.coupons or not lines:
         return lines, [], []
     amounts = [line.amount for line in lines]
     left = amounts
-    discounts: list[InvoiceLine] = []
+    discounts: list[tuple[str, int]] = []
     used: list[str] = []
     for discount in usable(account, billed, issue.currency, issue.issued):
         charges = discount.coupon.charges
@@ -144,7 +152,7 @@ def _discounted(
         used.append(discount.key)
         left = [amount + share for amount, share in zip(left, shares, strict=True)]
         if any(shares):
-            discounts.append(InvoiceLine(_head(issue, "discount", span, discount.coupon.id), sum(shares)))
+            discounts.append((discount.coupon.id, sum(shares)))
     shared = [
         msgspec.structs.replace(line, discount=rest - line.amount) if rest != line.amount else line
         for line, rest in zip(lines, left, strict=True)

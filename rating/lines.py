@@ -103,7 +103,7 @@ def net_share(subscription: str, fee: Fee, billed: Billed) -> Fraction | None:
 def extra_lines(extra: Extra, currency: str) -> list[InvoiceLine]:
     """The line of a one-off charge (8.11), none if it comes to 0."""
     charge = extra.charge
-    amount = minor_of(Fraction(charge.amount) * Fraction(charge.quantity), currency)
+    amount = minor_of(amount_of(extra), currency)
     head = LineHead(
         subscription=charge.subscription,
         charge=charge.id,
@@ -115,8 +115,14 @@ def extra_lines(extra: Extra, currency: str) -> list[InvoiceLine]:
     return [InvoiceLine(head, amount)] if amount else []
 
 
+def amount_of(extra: Extra) -> Fraction:
+    """The exact amount of a one-off charge (8.11)."""
+    return Fraction(extra.charge.amount) * Fraction(extra.charge.quantity)
+
+
 def _place(line: InvoiceLine, order: dict[str, int]) -> tuple[int, int, int, bool, tuple[tuple[str, str], ...]]:
     """Where a charge line stands (spec 10): charge, period, kind, a credit before a charge, dimensions."""
     head = line.head
     rank = _CORRECTION_RANK[line.corrects] if line.corrects is not None else _RANK[head.kind]
-    return order.get(head.charge or "", len(order)), head.start, rank, line.amount >= 0, head.dimensions
+    charges = head.kind != "proration" or line.amount > 0
+    return order.get(head.charge or "", len(order)), head.start, rank, charges, head.dimensions

@@ -89,7 +89,7 @@ class _Split:
 
     `fees` are the lines. `full`: charges that `prorate: none` charged in full, which nothing else charges in this
     period; `_touched` those and all that had such a side at a change: they are neither credited nor charged (7.2).
-    `_begun`: by charge the start of the line that charged the fee in force.
+    `_begun`: by charge the line that charged the fee in force, its start and quantity.
     """
 
     def __init__(self, subscription: Subscription, period: Period, zone: Zone) -> None:
@@ -100,7 +100,7 @@ class _Split:
         self.fees: list[Fee] = []
         self.full = {charge for charge, terms in first.items() if terms.charge.prorate == "none"}
         self._touched = set(self.full)
-        self._begun = dict.fromkeys(first, period.start)
+        self._begun = {charge: (period.start, pieces[0][2].quantity(charge)) for charge in first}
         for (_, _, old), (at, _, new) in pairwise(pieces):
             for charge in dict.fromkeys([*old.plan.order, *new.plan.order]):
                 self._change(charge, old, new, at)
@@ -132,18 +132,20 @@ class _Split:
             self._charge(charge, new, at)
 
     def _credit(self, charge: str, phase: Phase, at: int) -> None:
-        self.fees.append(self._fee(charge, phase, at, self._begun[charge]))
+        begun, quantity = self._begun[charge]
+        self._add(charge, phase, at, quantity, begun)
 
     def _charge(self, charge: str, phase: Phase, at: int) -> None:
-        self._begun[charge] = at
-        self.fees.append(self._fee(charge, phase, at, None))
+        quantity = phase.quantity(charge)
+        self._begun[charge] = at, quantity
+        self._add(charge, phase, at, quantity, None)
 
-    def _fee(self, charge: str, phase: Phase, at: int, takes_back: int | None) -> Fee:
+    def _add(self, charge: str, phase: Phase, at: int, quantity: Number, takes_back: int | None) -> None:
         period, end = self._period, self._period.full.end
-        terms, quantity = phase.plan.advance[charge], phase.quantity(charge)
+        terms = phase.plan.advance[charge]
         fraction = fraction_of(terms.charge, at, end, period.full, self._zone)
-        fee = terms.fee(quantity)
-        return Fee(charge, "proration", quantity, fee, fraction, at, end, period.start, takes_back is None, takes_back)
+        fee, advance = terms.fee(quantity), takes_back is None
+        self.fees.append(Fee(charge, "proration", quantity, fee, fraction, at, end, period.start, advance, takes_back))
 
 
 def _unchanged(before: FeeTerms, now: FeeTerms, old: Number, new: Number) -> bool:

@@ -90,9 +90,9 @@ class Course(msgspec.Struct, frozen=True):
         return self.phases[max(0, _last(self.phases, instant))]
 
     def pieces(self, start: int, end: int) -> list[tuple[int, int, Phase]]:
-        """The phases within a span, each with its part of the span."""
-        if len(self.phases) == 1:
-            return [(start, end, self.phases[0])]
+        """The phases within a span, each with its part of the span; of an empty one the one in force at it."""
+        if len(self.phases) == 1 or start == end:
+            return [(start, end, self.phase_at(start))]
         first = max(0, _last(self.phases, start))
         found = []
         for index in range(first, len(self.phases)):
@@ -146,11 +146,14 @@ class Course(msgspec.Struct, frozen=True):
         return Course(phases, self._stretches_with(at, last.plan, plan, begun), self.end)
 
     def _stretches_with(self, at: int, old: Version, new: Version, begun: bool) -> tuple[Stretch, ...]:
-        """The cycles once a plan follows another: another length begins a cycle (7.5), after the trial if it lasts."""
-        if new is old or (begun and steps_of(new.plan.period) == steps_of(old.plan.period)):
-            return self.stretches
+        """The cycles once a plan follows another: another length begins one (7.5), none does in a trial, after which
+        the plan then in force begins its own."""
         last = self.stretches[-1]
         assert last.cycle is not None
+        in_trial = len(self.stretches) == 2 and self.stretches[0].cycle is None and at <= last.start
+        same = steps_of(new.plan.period) == steps_of(old.plan.period)
+        if new is old or (begun and same and not in_trial):
+            return self.stretches
         kept = self.stretches[:-1] if last.start >= at else self.stretches
         start = max(at, last.start)
         return (*kept, Stretch(start, cycle_from(new.plan, last.cycle.zone, start)))
