@@ -52,6 +52,11 @@ class SettableClock:
         self._now = instant
         self._moved.set()
 
+    def restart(self, instant: Instant) -> None:
+        """Stand at `instant`, earlier or later: for a reset only, when all data are dropped and nothing is final."""
+        self._now = instant
+        self._moved.set()
+
     async def sleep(self, seconds: float) -> None:
         """Wait in real time, or until the clock is moved if that comes first."""
         self._moved.clear()

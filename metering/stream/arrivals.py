@@ -33,7 +33,7 @@ class Arrivals(NamedTuple):
     """A batch of one partition's records, `first_offset` to before `next_offset`.
 
     n events: `raws` their bytes, `positions` (`window.position_of`), `received` and `late_window` int64[n] in
-    microseconds, `batch` their columns. `unusable` are messages that hold no event.
+    microseconds, `batch` their columns as `extractor` read them. `unusable` are messages that hold no event.
     """
 
     first_offset: int
@@ -44,6 +44,7 @@ class Arrivals(NamedTuple):
     late_window: Indices
     unusable: list[Refused]
     batch: Batch
+    extractor: Extractor
 
 
 def arrivals(records: Sequence[Record], extractor: Extractor, late_window: int) -> Arrivals:
@@ -70,6 +71,7 @@ def arrivals(records: Sequence[Record], extractor: Extractor, late_window: int) 
         late_window=_spread(windows, counts),
         unusable=unusable,
         batch=extractor.read(raws, received),
+        extractor=extractor,
     )
 
 

@@ -139,7 +139,8 @@ class Checkpoint:
         again = held.catalog_version != self._held.catalog_version
         if again:
             self._rater.forget()
-            judged = await self._read_again(lent, judged)
+            await self._reload_meters(lent)
+        judged = self._read_again(judged)
         arrived, counted = judged.arrivals, judged.counted
         if len(counted):
             times = arrived.batch.time[counted]
@@ -176,15 +177,19 @@ class Checkpoint:
                     outcomes[code] += 1
         return buckets, refused, outcomes
 
-    async def _read_again(self, lent: asyncpg.Connection, judged: Judged) -> Judged:
-        """Read the batch for the meters that are in force now, if they changed."""
+    async def _reload_meters(self, lent: asyncpg.Connection) -> None:
+        """Take the meters that are in force now, if they are others."""
         meters = await Meters.load(lent)
-        if meters.same_as(self._meters):
+        if not meters.same_as(self._meters):
+            self._meters = meters
+
+    def _read_again(self, judged: Judged) -> Judged:
+        """Read the batch anew if that was done for other meters: before they changed, or while that was found out."""
+        arrived, extractor = judged.arrivals, self._meters.extractor
+        if arrived.extractor is extractor:
             return judged
-        self._meters = meters
-        arrived = judged.arrivals
-        batch = meters.extractor.read(arrived.raws, arrived.received)
-        return judged._replace(arrivals=arrived._replace(batch=batch))
+        batch = extractor.read(arrived.raws, arrived.received)
+        return judged._replace(arrivals=arrived._replace(batch=batch, extractor=extractor))
 
     def _remember(self, judged: Judged, done: Done) -> None:
         """After the commit: what is in memory is what is committed."""
