@@ -165,10 +165,10 @@ def _exact(segment: ChargeSegment, rows: Sequence[RatedUsage]) -> Fraction:
 
 def _exact_lines(segment: ChargeSegment, rows: Sequence[RatedUsage]) -> Fraction:
     """The exact amount of the lines that a segment has on a draft."""
-    made = [row for row in rows if row.billing]
+    left_out = sum((row.amount for row in rows if not row.billing), ZERO)
     if any(line.head.kind != "usage" for line in usage_lines(segment, rows)):
-        return _exact(segment, made)
-    return sum((row.amount for row in made), ZERO)
+        return _exact(segment, rows) - left_out
+    return sum((row.amount for row in rows), ZERO) - left_out
 
 
 def _charges(period: Period, now: Sequence[Rated]) -> list[BalanceCharge]:
