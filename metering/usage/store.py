@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from metering.observe import metrics
 from metering.postgres.queries import queries
 from metering.usage.fold import Bucket, dimensions_text
 from schemas.instants import Instant
@@ -13,6 +14,7 @@ async def add(connection: asyncpg.Connection, buckets: Sequence[Bucket]) -> None
     """Add to the buckets, in one statement; keys are distinct within `buckets`."""
     if not buckets:
         return
+    metrics.USAGE_BUCKETS.inc(len(buckets))
     columns = list(zip(*buckets, strict=True))
     await connection.execute(
         queries().add_usage,
