@@ -25,8 +25,8 @@ class InvoiceLine(msgspec.Struct, frozen=True):
     """One line of an invoice: its head, its amount and its share of the discounts (<= 0) in minor units.
 
     `period` is the start of the billing period whose plan minimum it counts for (8.4), None if for none. `corrects`
-    says what an adjustment corrects. `advance`: it charges an advance fee, which a later change may take back; `net`:
-    it takes one back that stands on an earlier invoice, and is less that line's discounts already (7.3, 8.3).
+    says what an adjustment corrects. `advance`: it charges an advance fee, which a later change may take back; a
+    credit of one that stands on an earlier invoice names its start in `takes_back`: it is net of discounts (7.3, 8.3).
     """
 
     head: LineHead
@@ -35,7 +35,7 @@ class InvoiceLine(msgspec.Struct, frozen=True):
     period: int | None = None
     corrects: Corrected | None = None
     advance: bool = False
-    net: bool = False
+    takes_back: int | None = None
 
     @property
     def usage_key(self) -> LineKey | None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from rating.account import Account, Discount
-from rating.billed import Billed
+from rating.billed import Billed, InvoiceLine
 from rating.money import allocate, minor_of, round_half_away
+from schemas.act import Coupon
 
 HUNDRED = 100
 
@@ -22,6 +23,16 @@ def usable(account: Account, billed: Billed, currency: str, issued: int) -> list
         and (discount.coupon.percent is not None or currency == account.customer.currency)
         and (discount.coupon.periods is None or billed.uses.get(discount.key, 0) < discount.coupon.periods)
     ]
+
+
+def applies_to(coupon: Coupon, line: InvoiceLine) -> bool:
+    """Whether a coupon applies to a charge line.
+
+    Not to a credit that is net of discounts already; a list of charges names no one-off charge (8.11).
+    """
+    if line.takes_back is not None:
+        return False
+    return coupon.charges is None or (line.head.kind != "one_off" and line.head.charge in coupon.charges)
 
 
 def discount_of(

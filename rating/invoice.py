@@ -13,7 +13,7 @@ import msgspec
 
 from rating.account import Account
 from rating.billed import Billed, Invoice, InvoiceLine
-from rating.coupons import discount_of, usable
+from rating.coupons import applies_to, discount_of, usable
 from rating.credits import pay, purses
 from rating.issues import Issue, Part
 from rating.line import LineHead
@@ -144,8 +144,7 @@ def _discounted(
     discounts: list[tuple[str, int]] = []
     used: list[str] = []
     for discount in usable(account, billed, issue.currency, issue.issued):
-        charges = discount.coupon.charges
-        applies = [not line.net and (charges is None or _named(line, charges)) for line in lines]
+        applies = [applies_to(discount.coupon, line) for line in lines]
         shares = discount_of(discount, amounts, left, applies, issue.currency)
         if shares is None:
             continue
@@ -158,11 +157,6 @@ def _discounted(
         for line, rest in zip(lines, left, strict=True)
     ]
     return shared, discounts, used
-
-
-def _named(line: InvoiceLine, charges: tuple[str, ...]) -> bool:
-    """Whether a line is one of the charges that a coupon names; a one-off charge is none of them (8.11)."""
-    return line.head.kind != "one_off" and line.head.charge in charges
 
 
 def _plan_minimums(issue: Issue, billed: Billed, lines: Sequence[InvoiceLine]) -> Iterator[InvoiceLine]:

@@ -89,7 +89,8 @@ def fee_lines(part: Part, fee: Fee, billed: Billed, currency: str) -> list[Invoi
         start=fee.start,
         end=fee.end,
     )
-    return [InvoiceLine(head, amount, period=fee.period, advance=fee.advance, net=net is not None)]
+    takes_back = None if net is None else fee.takes_back
+    return [InvoiceLine(head, amount, period=fee.period, advance=fee.advance, takes_back=takes_back)]
 
 
 def net_share(subscription: str, fee: Fee, billed: Billed) -> Fraction | None:
