@@ -68,11 +68,11 @@ class OwedReader:
             )
             drafts = _drafts(account, row, now)
             late = late_from_of(account, drafts, now, self._late_window)
-            needed = min([late, *(issue.start for issue in drafts), *_open_starts(account, now)])
+            needed = min([now, late, *(issue.start for issue in drafts), *_open_starts(account, now)])
             if needed >= floor or not row["more"]:
                 break
             floor = needed
-        self._remember(customer, max(needed, floor))
+        self._remember(customer, needed)
         finals = (await self._finals.load(connection, {customer: row["finals"]}))[customer]
         usage = AccrualUsage([account], _totals(customer, row["totals"]), needed, now + 1)
         return Owed(account, row["partition"], finals, drafts, late, usage)

@@ -130,7 +130,7 @@ class Acts:
             return None
         stored = convert(row["body"], cast("type[Act]", Act))
         if not same_request(act, stored):
-            raise ContentDiffers
+            raise ActRefused(Refusal.SUBSCRIPTION_EXISTS) if isinstance(act, Subscribe) else ContentDiffers
         return stored
 
     async def _instant(self, lent: asyncpg.Connection, customer: str) -> Instant:

@@ -1,7 +1,7 @@
 """The whole engine in one process over a log in memory: gateway, worker, scheduler and API under a settable clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -33,11 +33,24 @@ SETTLE_SECONDS = 20.0
 class Engine:
     """A running engine; `api` talks to it."""
 
-    def __init__(self, api: Api, clock: SettableClock, log: MemoryLog, new_scheduler: Callable[[], Scheduler]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        clock: SettableClock,
+        log: MemoryLog,
+        scheduler: Scheduler,
+        owed: OwedReader,
+        new_scheduler: Callable[[], Scheduler],
+        start_worker: Callable[[], Awaitable[None]],
+    ) -> None:
         self.api = api
         self.clock = clock
         self.log = log
+        self.scheduler = scheduler
+        """The one that `POST /v1/clock` waits for; balances take `as_of` from its watermarks."""
+        self.owed = owed
         self.new_scheduler = new_scheduler
+        self.start_worker = start_worker
 
     async def send(self, events: list[Any]) -> Answer:
         """Post events and wait until they are in the balances of whoever they concern."""
@@ -101,7 +114,13 @@ async def run_engine(
         return Lane(Checkpoint(partition, log, pool, clock, streamed, owner="tests", late_window=late_window), clock)
 
     stream = Worker(log, lane, clock)
-    running = asyncio.create_task(stream.run()) if worker else None
+    running: list[asyncio.Task[None]] = []
+
+    async def start_worker() -> None:
+        running.append(asyncio.create_task(stream.run()))
+
+    if worker:
+        await start_worker()
     try:
         async with serve_api(
             pool,
@@ -113,9 +132,8 @@ async def run_engine(
             clocks.routes(clock, lambda: scheduler.settle(SETTLE_SECONDS), no_reset),
             accounts=accounts,
         ) as api:
-            yield Engine(api, clock, log, new_scheduler)
+            yield Engine(api, clock, log, scheduler, owed, new_scheduler, start_worker)
     finally:
-        if running is not None:
-            stream.stop()
-            await running
+        stream.stop()
+        await asyncio.gather(*running)
         await gateway.close()

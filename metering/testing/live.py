@@ -80,8 +80,9 @@ class Live:
     async def _act(self, at: str, act: Act) -> None:
         path, body = _request(act)
         answer = await self._engine.api.post(path, body)
-        if answer.status >= 400:
-            code = answer.tree["code"]
+        again = isinstance(act, Subscribe) and answer.status == 200  # here an answer, in a scenario a refusal
+        if again or answer.status >= 400:
+            code = "subscription_exists" if again else answer.tree["code"]
             self.refused.append({"at": at, "act": str(act.__struct_config__.tag), "code": code})
 
 

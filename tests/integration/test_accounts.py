@@ -143,7 +143,7 @@ async def test_subscription_sent_again_is_the_same_one(engine: Engine, pool: asy
     assert first.tree == again.tree
     assert await pool.fetchval("SELECT count(*) FROM act") == 1
     other = await subscribe(engine, quantities={"seats": 2})
-    assert (other.status, other.tree["code"]) == (409, "content_differs")
+    assert (other.status, other.tree["code"]) == (409, "subscription_exists")
 
 
 async def test_subscription_stays_on_its_version(engine: Engine) -> None:
@@ -163,7 +163,7 @@ async def test_refusals_have_their_codes(engine: Engine) -> None:
         (await subscribe(engine, id="s2", customer="nobody"), 404, "unknown_customer"),
         (await subscribe(engine, id="s2", plan="gold"), 422, "unknown_plan"),
         (await subscribe(engine, id="s2"), 409, "usage_billed_twice"),
-        (await subscribe(engine, customer="other"), 409, "content_differs"),
+        (await subscribe(engine, customer="other"), 409, "subscription_exists"),
         (await api.post("/v1/subscriptions/none/change", {"plan": "pro"}), 404, "unknown_subscription"),
         (await api.post("/v1/subscriptions/none/charges", {"id": "x", "amount": "1"}), 404, "unknown_subscription"),
         (await api.post("/v1/customers/nobody/grants", {"id": "g", "amount": "1"}), 404, "unknown_customer"),
