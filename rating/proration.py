@@ -140,12 +140,13 @@ class _Split:
         self._begun[charge] = at, quantity
         self._add(charge, phase, at, quantity, None)
 
-    def _add(self, charge: str, phase: Phase, at: int, quantity: Number, takes_back: int | None) -> None:
+    def _add(self, charge: str, phase: Phase, at: int, shown: Number, takes_back: int | None) -> None:
+        """A line by the fee in force in a phase; a credit shows the quantity of the line that it takes back."""
         period, end = self._period, self._period.full.end
         terms = phase.plan.advance[charge]
         fraction = fraction_of(terms.charge, at, end, period.full, self._zone)
-        fee, advance = terms.fee(quantity), takes_back is None
-        self.fees.append(Fee(charge, "proration", quantity, fee, fraction, at, end, period.start, advance, takes_back))
+        fee, advance = terms.fee(phase.quantity(charge)), takes_back is None
+        self.fees.append(Fee(charge, "proration", shown, fee, fraction, at, end, period.start, advance, takes_back))
 
 
 def _unchanged(before: FeeTerms, now: FeeTerms, old: Number, new: Number) -> bool:
