@@ -49,13 +49,14 @@ class Owing(msgspec.Struct, frozen=True):
 
 
 class _Share(msgspec.Struct, frozen=True):
-    """What is owed of one subscription and one issue, or of what will be its next.
+    """What is owed of one subscription and one issue, or of what will be its next (`issued` FOREVER).
 
     `period`: the billing period that is open, where it is what comes next. `counts`: how many of the rated segments
     are of what closes or is open, and how many of periods that were closed before and are final.
     """
 
     part: Part
+    issued: int
     period: Period | None
     counts: tuple[int, int]
 
@@ -66,10 +67,10 @@ def balances(owing: Sequence[Owing], usage: UsageSource) -> list[Balance]:
     shares: list[list[_Share]] = []
     for one in owing:
         shares.append([])
-        for part, period, now, late in _parts(one):
+        for part, issued, period, now, late in _parts(one):
             segments += now
             segments += late
-            shares[-1].append(_Share(part, period, (len(now), len(late))))
+            shares[-1].append(_Share(part, issued, period, (len(now), len(late))))
     rated = iter(zip(segments, rate_usage(segments, usage), strict=True))
     return [_balance(one, share, rated) for one, share in zip(owing, shares, strict=True)]
 
@@ -79,14 +80,14 @@ def balance(owing: Owing, usage: UsageSource) -> Balance:
     return balances([owing], usage)[0]
 
 
-def _parts(one: Owing) -> Iterator[tuple[Part, Period | None, list[ChargeSegment], list[ChargeSegment]]]:
+def _parts(one: Owing) -> Iterator[tuple[Part, int, Period | None, list[ChargeSegment], list[ChargeSegment]]]:
     """Drafts, then what is open, each with its segments; what is final is corrected by the first of a subscription."""
     corrected: set[str] = set()
     for issue in one.drafts:
         for part in issue.parts:
             late = [] if part.subscription.id in corrected else late_segments(part, one.late_from)
             corrected.add(part.subscription.id)
-            yield part, None, closing_segments(part), late
+            yield part, issue.issued, None, closing_segments(part), late
     for subscription in sorted(one.account.subscriptions.values(), key=lambda each: each.id):
         part, period = open_part(one.account, subscription, one.now)
         late = [] if subscription.id in corrected else late_segments(part, one.late_from)
@@ -94,7 +95,7 @@ def _parts(one: Owing) -> Iterator[tuple[Part, Period | None, list[ChargeSegment
         if period is not None:
             begun = (segment for segment in usage_segments(subscription, period) if segment.start <= one.now)
             now = [segment.until(one.now) for segment in begun]
-        yield part, period, now, late
+        yield part, FOREVER, period, now, late
 
 
 def _balance(one: Owing, shares: Iterable[_Share], rated: Iterator[Rated]) -> Balance:
@@ -145,7 +146,7 @@ def _accrued(one: Owing, share: _Share, now: Sequence[Rated], late: Sequence[Rat
         fees += proration_fees(subscription, share.period, zone, part.since, one.now)
         total += sum((_exact(segment, rows) for segment, rows in now if segment.start < segment.end), ZERO)
     for fee in fees:
-        net = net_share(subscription.id, fee, one.drafted)
+        net = net_share(subscription.id, fee, one.drafted, share.issued)
         amount = fee.amount if net is None else fee.amount * net
         if share.period is not None or minor_of(amount, currency):
             total += amount

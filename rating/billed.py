@@ -101,7 +101,7 @@ class Net(msgspec.Struct, frozen=True):
 class Billed:
     """What earlier invoices of one customer amount to: all that a new one must know of them.
 
-    `fees`: lines of advance fees by (subscription, charge, start). `periods`: what the lines of a billing period come
+    `fees`: lines of advance fees by (subscription, charge, start), each with its invoice's instant. `periods`: what the lines of a billing period come
     to less their discounts, by (subscription, start of the period), as the plan minimum counts them.
     `uses`: how many invoices counted as a use of a coupon. `spent`: minor units used of a grant. `nets`: grants made of
     negative totals, in order.
@@ -110,7 +110,7 @@ class Billed:
     __slots__ = ("_usage", "fees", "nets", "periods", "spent", "uses")
 
     def __init__(self, invoices: Iterable[Invoice] = ()) -> None:
-        self.fees: dict[tuple[str | None, str | None, int], InvoiceLine] = {}
+        self.fees: dict[tuple[str | None, str | None, int], tuple[InvoiceLine, int]] = {}
         self.periods: dict[tuple[str | None, int], int] = {}
         self._usage: dict[tuple[str, str, int], dict[LineKey, tuple[Fraction, int]]] = {}
         self.uses: dict[str, int] = {}
@@ -128,7 +128,7 @@ class Billed:
         for line in invoice.lines:
             head = line.head
             if line.advance:
-                self.fees[head.subscription, head.charge, head.start] = line
+                self.fees[head.subscription, head.charge, head.start] = line, invoice.issued
             if line.period is not None:
                 place = (head.subscription, line.period)
                 self.periods[place] = self.periods.get(place, 0) + line.amount + line.discount

@@ -75,17 +75,18 @@ def _fee(account: Account, course: Course, line: InvoiceLine, currency: str, bil
     head = line.head
     credit = head.kind == "proration" and line.amount < 0
     at = head.start - 1 if credit else head.start
-    terms = course.phase_at(at).plan.recurring(head.charge or "")
+    phase = course.phase_at(at)
+    terms = phase.plan.recurring(head.charge or "")
     assert terms is not None
     full = _period(course, at).full
     factors = [fraction_of(terms.charge, head.start, head.end, full, account.zone)]
     if credit:
         factors.append(Fraction(-1))
         if line.takes_back is not None:
-            origin = billed.fees[head.subscription, head.charge, line.takes_back]
+            origin, _ = billed.fees[head.subscription, head.charge, line.takes_back]
             factors.append(Fraction(origin.amount + origin.discount, origin.amount))
     shown = [factor for factor in factors if factor != 1]
-    return explain(terms.compiled, head.quantity or Fraction(0), currency, factors=shown).text
+    return explain(terms.compiled, Fraction(phase.quantity(head.charge or "")), currency, factors=shown).text
 
 
 def _discounts(account: Account, invoice: Invoice, charges: list[InvoiceLine], billed: Billed) -> list[str]:

@@ -13,6 +13,7 @@ from rating.money import minor_of
 from rating.proration import Fee, arrears_fees, opening_fees, proration_fees
 from rating.rated import RatedUsage
 from rating.segments import ChargeSegment, charge_order
+from rating.subscription import FOREVER
 
 Rated = tuple[ChargeSegment, Sequence[RatedUsage]]
 
@@ -93,12 +94,17 @@ def fee_lines(part: Part, fee: Fee, billed: Billed, currency: str) -> list[Invoi
     return [InvoiceLine(head, amount, period=fee.period, advance=fee.advance, takes_back=takes_back)]
 
 
-def net_share(subscription: str, fee: Fee, billed: Billed) -> Fraction | None:
-    """For a credit of a fee on an earlier invoice: what discounts left of that line (7.3); None for all else."""
+def net_share(subscription: str, fee: Fee, billed: Billed, before: int = FOREVER) -> Fraction | None:
+    """For a credit of a fee on an earlier invoice (issued before `before`): what discounts left of that line (7.3).
+
+    None for all else.
+    """
     if fee.takes_back is None:
         return None
-    line = billed.fees.get((subscription, fee.charge, fee.takes_back))
-    return None if line is None or not line.amount else Fraction(line.amount + line.discount, line.amount)
+    line, issued = billed.fees.get((subscription, fee.charge, fee.takes_back), (None, 0))
+    if line is None or issued >= before or not line.amount:
+        return None
+    return Fraction(line.amount + line.discount, line.amount)
 
 
 def extra_lines(extra: Extra, currency: str) -> list[InvoiceLine]:

@@ -218,6 +218,8 @@ class Candidate:
     currency: str
     closes: list[Period] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
+    of_its_own: bool = False
+    """An invoice of its own, also for a customer who asks for one invoice (8.9)."""
 
 
 class Account:
@@ -335,6 +337,7 @@ class Account:
         subscription = self.subscription
         candidate = Candidate(at, subscription, subscription.customer.key, subscription.plan.currency)
         candidate.lines += self.adjustments(events)
+        candidate.of_its_own = True
         self.candidates.append(candidate)
 
     def open_period(self) -> Period | None:

@@ -211,10 +211,11 @@ class Ledger:
             candidate.lines = [line for line in candidate.lines if line.made]
             if not candidate.lines and not minimum:
                 continue
-            consolidate = self.customers[candidate.customer].consolidate and candidate.subscription
+            consolidate = candidate.subscription and not candidate.of_its_own
+            consolidate = consolidate and self.customers[candidate.customer].consolidate
             for group in groups if consolidate else ():
                 same = (group[0].customer, group[0].currency) == (candidate.customer, candidate.currency)
-                if same and group[0].subscription is not None:
+                if same and group[0].subscription is not None and not group[0].of_its_own:
                     group.append(candidate)
                     break
             else:
