@@ -101,10 +101,10 @@ class Net(msgspec.Struct, frozen=True):
 class Billed:
     """What earlier invoices of one customer amount to: all that a new one must know of them.
 
-    `fees`: lines of advance fees by (subscription, charge, start), each with its invoice's instant. `periods`: what the lines of a billing period come
-    to less their discounts, by (subscription, start of the period), as the plan minimum counts them.
-    `uses`: how many invoices counted as a use of a coupon. `spent`: minor units used of a grant. `nets`: grants made of
-    negative totals, in order.
+    `fees`: lines of advance fees by (subscription, charge, start), each with its invoice's instant. `periods`: what the
+    lines of a billing period come to less their discounts, by (subscription, start of the period), as the plan minimum
+    counts them. `uses`: how many invoices counted as a use of a coupon. `spent`: minor units used of a grant. `nets`:
+    grants made of negative totals, in order.
     """
 
     __slots__ = ("_usage", "fees", "nets", "periods", "spent", "uses")

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 
+from rating.terms import FeeTerms, UsageTerms
 from schemas.meter import Meter
-from schemas.plan import Plan, RecurringCharge, UsageCharge
+from schemas.plan import Plan, UsageCharge
 
 
 class Version:
-    """One version of a plan: `charges` split by how they are billed, and the order of their keys."""
+    """One version of a plan: its charges by how they are billed, and the order of their keys.
+
+    `ValueError` where a price table is none that spec 5 allows: documents are checked before.
+    """
 
     __slots__ = ("advance", "arrears", "key", "order", "plan", "since", "usage", "version")
 
@@ -17,23 +21,23 @@ class Version:
         self.since = since
         self.plan = plan
         self.order = {charge: rank for rank, charge in enumerate(plan.charges)}
-        self.usage: dict[str, UsageCharge] = {}
-        self.advance: dict[str, RecurringCharge] = {}
-        self.arrears: dict[str, RecurringCharge] = {}
+        self.usage: dict[str, UsageTerms] = {}
+        self.advance: dict[str, FeeTerms] = {}
+        self.arrears: dict[str, FeeTerms] = {}
         for name, charge in plan.charges.items():
             if isinstance(charge, UsageCharge):
-                self.usage[name] = charge
+                self.usage[name] = UsageTerms(charge)
             elif charge.bill == "advance":
-                self.advance[name] = charge
+                self.advance[name] = FeeTerms(charge)
             else:
-                self.arrears[name] = charge
+                self.arrears[name] = FeeTerms(charge)
 
     @property
     def reference(self) -> str:
         """The version as an act names it: `pro@2`."""
         return f"{self.key}@{self.version}"
 
-    def recurring(self, charge: str) -> RecurringCharge | None:
+    def recurring(self, charge: str) -> FeeTerms | None:
         """The recurring charge of this key, if there is one."""
         return self.advance.get(charge) or self.arrears.get(charge)
 

@@ -38,7 +38,7 @@ def _usage(subscription: Subscription, within: Span) -> Iterator[tuple[Span, Usa
     if start < end:
         for begun, until, phase in subscription.course.pieces(start, end):
             for charge in phase.plan.usage.values():
-                yield Span(begun, until), charge
+                yield Span(begun, until), charge.charge
 
 
 def _meet(one: Span, other: Span) -> bool:
