@@ -62,6 +62,8 @@ class Code(StrEnum):
     """409: the log no longer holds the events of an hour that the act would divide; choose a full hour."""
     NOT_YET = "not_yet"
     """504: the events of `after` are not in the balance yet: ask again."""
+    NOT_EXPLAINABLE = "not_explainable"
+    """409: a line's arithmetic cannot be found again: the tax or definition that it was made of has changed."""
     CLOCK_BACKWARD = "clock_backward"
     """409: the settable clock only goes forward."""
     STORE_UNAVAILABLE = "store_unavailable"
@@ -80,6 +82,23 @@ class ResetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/reset`: drop all data, start a new log; the clock then stands at `now`, by default where it stood."""
 
     now: Instant | None = None
+
+
+class KeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/keys`: what the key may do, and a note for people."""
+
+    scopes: tuple[Literal["ingest", "read", "write", "admin"], ...]
+    note: str = ""
+
+
+class KeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is listed; its token is not kept."""
+
+    id: str
+    scopes: tuple[str, ...]
+    note: str
+    created: Instant
+    revoked: Instant | None
 
 
 class CustomerAnswer(msgspec.Struct, frozen=True, kw_only=True):

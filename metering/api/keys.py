@@ -12,7 +12,8 @@ import asyncpg
 from metering.clock import Clock
 from metering.postgres.pool import connection, transaction
 from metering.postgres.queries import queries
-from schemas.http import Scope
+from schemas.http import KeyAnswer, Scope
+from schemas.instants import Instant
 
 PREFIX: Final = "mk_"
 CACHE_SECONDS: Final = 5.0
@@ -62,6 +63,21 @@ class Keys:
         await transaction(self._pool, lambda lent: self._insert(lent, text, scopes, note))
         return text
 
+    async def list_after(self, name: str, limit: int) -> list[KeyAnswer]:
+        """At most `limit` keys whose ids come after `name`, revoked ones too."""
+        async with connection(self._pool) as lent:
+            return [_answer(row) for row in await lent.fetch(queries().list_keys, name, limit)]
+
+    async def revoke(self, name: str) -> KeyAnswer | None:
+        """Make a key open nothing any more; None if there is none with this id."""
+
+        async def work(lent: asyncpg.Connection) -> asyncpg.Record | None:
+            return await lent.fetchrow(queries().revoke_key, name, self._clock.now().moment())
+
+        row = await transaction(self._pool, work)
+        self.forget()
+        return None if row is None else _answer(row)
+
     async def bootstrap(self, token: str | None) -> str | None:
         """The first admin key: `token` if given (made if it is not there), else a new one if there is no admin key yet.
 
@@ -94,6 +110,17 @@ class Keys:
     def forget(self) -> None:
         """Remember nothing: all data was dropped."""
         self._known.clear()
+
+
+def _answer(row: asyncpg.Record) -> KeyAnswer:
+    revoked = row["revoked_at"]
+    return KeyAnswer(
+        id=row["id"],
+        scopes=tuple(row["scopes"]),
+        note=row["note"],
+        created=Instant.of(row["created_at"]),
+        revoked=None if revoked is None else Instant.of(revoked),
+    )
 
 
 def digest_of(token: str) -> bytes:

@@ -23,6 +23,7 @@ def routes(store: InvoiceStore) -> list[web.RouteDef]:
     return [
         web.get("/v1/invoices", http.list_invoices),
         web.get("/v1/invoices/{id}", http.get_invoice),
+        web.get("/v1/invoices/{id}/lines/{n}/explain", http.explain),
     ]
 
 
@@ -55,6 +56,25 @@ class _Invoices:
             headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
             return web.Response(text=text, content_type="text/html", charset="utf-8", headers=headers)
         return answer_json(invoice_tree(kept), headers=headers)
+
+    async def explain(self, request: web.Request) -> web.Response:
+        """Line `n` (from 1) as its arithmetic: what stands before the last `=` evaluates to what stands behind it."""
+        query(request)
+        name, position = path_key(request, "id"), request.match_info["n"]
+        kept = await self._store.get(name)
+        if kept is None:
+            raise Problem(404, Code.NOT_FOUND, "Not Found", f"there is no invoice {name!r}")
+        lines = invoice_tree(kept)["lines"]
+        if not position.isascii() or not position.isdigit() or not 1 <= int(position[:9]) <= len(lines):
+            raise Problem(404, Code.NOT_FOUND, "Not Found", f"{name!r} has the lines 1 to {len(lines)}")
+        try:
+            texts = await self._store.explain(name)
+        except KeyError:
+            raise Problem(
+                409, Code.NOT_EXPLAINABLE, "Conflict", "what the line was made of has been changed since"
+            ) from None
+        text = texts[int(position) - 1] if texts is not None else ""
+        return answer_json({"invoice": name, "position": int(position), "line": lines[int(position) - 1], "text": text})
 
 
 def invoice_tree(kept: Kept) -> dict[str, Any]:

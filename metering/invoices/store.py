@@ -10,7 +10,9 @@ from metering.invoices.detail import from_detail, id_of
 from metering.invoices.owed import OwedReader
 from metering.postgres.pool import connection
 from metering.postgres.queries import queries
-from rating.billed import Invoice
+from rating.account import Account
+from rating.billed import Billed, Invoice
+from rating.explain_lines import explain_invoice
 from schemas.instants import Instant
 
 
@@ -21,6 +23,14 @@ class Kept(NamedTuple):
     issued: Instant
     number: int | None
     invoice: Invoice
+
+
+def explained(account: Account, invoice: Invoice, before: Sequence[Invoice]) -> list[str]:
+    """The arithmetic of an invoice's lines; `before` are the customer's earlier invoices."""
+    try:
+        return explain_invoice(account, invoice, Billed(before))
+    except StopIteration:
+        raise KeyError(invoice.key) from None
 
 
 class InvoiceStore:
@@ -48,6 +58,24 @@ class InvoiceStore:
             found = await self._kept(lent, rows[:limit])
         last = rows[limit - 1] if len(rows) > limit else None
         return found, None if last is None else (Instant.of(last["issued_at"]), last["id"])
+
+    async def explain(self, name: str) -> list[str] | None:
+        """The arithmetic of every line of an invoice, None if there is none; `KeyError` where it cannot be found again:
+        what it was made of (a tax, by name) is not there any more."""
+        async with connection(self._pool) as lent:
+            row = await lent.fetchrow(queries().get_invoice, name)
+            owed = None if row is None else await self._owed.read(lent, row["customer"], self._clock.now())
+        if row is None or owed is None:
+            return None
+        before = list(owed.finals.invoices)
+        if row["status"] == "final":
+            place = owed.finals.ids.index(name)
+            return explained(owed.account, before[place], before[:place])
+        for issue, invoice in owed.drafted(self._late_window)[0]:
+            if invoice is not None and id_of(issue.customer, issue.key) == name:
+                return explained(owed.account, invoice, before)
+            before += [invoice] if invoice is not None else []
+        return None
 
     async def _kept(self, lent: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> list[Kept]:
         drafts: dict[str, Invoice] = {}

@@ -9,6 +9,7 @@ import asyncpg
 
 from metering.api import balance as balances
 from metering.api import clock as clocks
+from metering.api import rejected, usage
 from metering.api.balance import Balances
 from metering.clock import SettableClock
 from metering.ingest.http import Gateway
@@ -129,6 +130,8 @@ async def run_engine(
             ingest_routes(gateway),
             balances.routes(Balances(pool, clock, owed, watermarks, late_window)),
             invoice_routes(InvoiceStore(pool, clock, owed, late_window)),
+            rejected.routes(pool),
+            usage.routes(pool),
             clocks.routes(clock, lambda: scheduler.settle(SETTLE_SECONDS), no_reset),
             accounts=accounts,
         ) as api:
