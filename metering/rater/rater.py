@@ -63,11 +63,14 @@ class Rater:
             accounts = await self._stored.load_many(connection, new)
             self._accounts |= accounts
             self._known |= {customer: _NOBODY for customer in new if customer not in accounts}
-            self._sums |= await load_sums(connection, list(accounts), since)
+        wider: list[str] = []
         for customer in customers:
             known = self._known.get(customer)
             if known is None or known.since > since or known.until < until:
+                wider.append(customer)
                 self._known[customer] = known_of(self._accounts[customer], since - DAY, until + AHEAD)
+        # The sums of all that is known, or a total would begin again at 0.
+        self._sums |= await load_sums(connection, wider, since - DAY)
 
     def cuts(self, customer: str) -> Sequence[int]:
         """Where buckets of a prepared customer end though the hour does not: rising, microseconds."""

@@ -134,3 +134,20 @@ async def test_balance_is_the_same_whichever_process_reads_it(engine: Engine, po
     engine.owed.forget()
     assert first == again == await balance(engine)
     assert (first["due"], first["accrued"]) == ("53.34", "0.116130952381")  # 31.00 x 1 h of 28 d, 0.02, 0.05
+
+
+async def test_late_event_adds_to_a_period_that_the_worker_had_forgotten(engine: Engine) -> None:
+    await engine.send([event("e1", 100)])
+    await engine.move("2026-02-10T00:00:00Z")
+    change = {"quantities": {"desk": 1}}
+    assert (await engine.api.post("/v1/subscriptions/s1/change", change)).status == 200  # the worker forgets
+    await engine.send([event("e2", 10)])
+    await engine.send([event("e3", 7, time="2026-01-15T00:00:00Z")])
+    await engine.move("2026-03-01T01:00:00Z")
+    found = (await engine.api.get("/v1/invoices?customer=acme")).tree["items"]
+    lines = [(line["kind"], line["quantity"], line["amount"]) for one in found for line in one["lines"]]
+    assert [line for line in lines if line[0] in ("usage", "adjustment")] == [
+        ("usage", "100", "2.00"),
+        ("adjustment", "7", "0.14"),
+        ("usage", "10", "0.20"),
+    ]
