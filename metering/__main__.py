@@ -43,12 +43,12 @@ COMMANDS = {
     "import": (
         "metering.cli.importing:import_events",
         "Send a CSV or JSONL file to a running engine, as events.",
-        "",
+        "metering import usage.csv --subject acme --map type==call --map time=At\nmetering import old.jsonl --dry-run",
     ),
     "simulate": (
         "metering.cli.simulate:simulate",
         "Compute scenario files without any server: invoices, balances, and whether they are as expected.",
-        "",
+        "metering simulate scenario.yaml --explain\nmetering simulate tests/golden --check",
     ),
     "migrate": (
         "metering.cli.migrate:migrate",

@@ -33,7 +33,7 @@ LINE_SECONDS = 2.0
 def demo(
     *,
     seconds: Annotated[int, Parameter(help="how long the month of traffic takes")] = 12,
-    rate: Annotated[int, Parameter(help="events a second that the product services send")] = 4_000,
+    rate: Annotated[int, Parameter(help="events a second that the product services send")] = 10_000,
     seed: Annotated[int, Parameter(help="which traffic: the same seed makes the same events")] = 1,
     json: Annotated[bool, Parameter(help="print one JSON object instead, and end", negative="")] = False,
 ) -> int:
@@ -79,11 +79,11 @@ async def _play(month: Month, seconds: int, tell: Callable[[str], None], as_json
     await month.sign_up()
     tell(f"Four customers; a month of traffic in {seconds} s, half over HTTP, half straight to Kafka.\n")
     with _Screen(as_json) as screen:
-        rate = await month.use(seconds, screen.show)
+        rate, accrued = await month.use(seconds, screen.show)
     tell("\nThe month ends: late deliveries within the grace, then every invoice becomes final …\n")
     invoice = await month.close()
     expected = month.expected()
-    now = await month.now(round(rate))
+    now = await month.now(0)
     counts = month.traffic.counts
     return {
         "events": {
@@ -91,8 +91,8 @@ async def _play(month: Month, seconds: int, tell: Callable[[str], None], as_json
             "duplicates": counts["duplicates"], "late": counts["late"],
             "committed": now.committed, "dropped_as_duplicates": now.duplicates,
         },
-        "events_per_second": round(rate),
-        "accrued": dict(now.accrued),
+        "events_per_second": rate,
+        "accrued": dict(accrued),
         "invoice": invoice,
         "check": check(invoice, expected) | {"distinct_events": len(month.traffic.used)},
     }  # fmt: skip
@@ -128,7 +128,7 @@ def _addresses(engine: Engine, invoice: str) -> dict[str, str]:
 
 def _close(report: dict[str, Any], key: str) -> None:
     """The end of what a person reads: the invoice, the check, the addresses."""
-    CONSOLE.print(demo_view.invoice(report["invoice"]))
+    CONSOLE.print(demo_view.invoice(report["invoice"], SHOWN.timezone))
     for text in demo_view.summary(report):
         say(text)
     for name, address in report["addresses"].items():

@@ -5,7 +5,7 @@ Seen from outside: it talks to the engine over HTTP and to the log over Kafka, a
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
@@ -83,8 +83,8 @@ class Month:
             await self._client.post("/v1/subscriptions", body)
             self.traffic.add(customer.key, customer.start)
 
-    async def use(self, seconds: float, show: Callable[[Now], None]) -> float:
-        """Let a month of traffic pass in `seconds`; answers the committed events a second over all of it."""
+    async def use(self, seconds: float, show: Callable[[Now], None]) -> tuple[int, Mapping[str, str]]:
+        """Let a month of traffic pass in `seconds`; answers events a second, sent to committed, and what accrued."""
         first = self._now
         started = time.perf_counter()
         before = await self._committed()
@@ -100,9 +100,10 @@ class Month:
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
-        took = time.perf_counter() - started
-        show(await self.now(0))
-        return (await self._committed() - before) / took
+        rate = round((await self._committed() - before) / (time.perf_counter() - started))
+        last = await self.now(rate)
+        show(last)
+        return rate, last.accrued
 
     async def close(self) -> dict[str, Any]:
         """End the month: late deliveries within the grace, then every invoice final; answers the shown one."""

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
+
+from schemas.instants import Instant
 
 
 class Now(NamedTuple):
@@ -52,8 +55,8 @@ def cents(amount: str) -> str:
     return f"{whole}.{rest[:2]:0<2}"
 
 
-def invoice(tree: Mapping[str, Any]) -> Group:
-    """An invoice as the API gives it: its lines, then its totals."""
+def invoice(tree: Mapping[str, Any], timezone: str) -> Group:
+    """An invoice as the API gives it: its lines, with dates as the customer's calendar has them, then its totals."""
     title = f"Invoice {tree['number']} of {tree['customer']}, issued {tree['issued']}, {tree['status']}"
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("charge", "kind", "for", "period"):
@@ -61,13 +64,18 @@ def invoice(tree: Mapping[str, Any]) -> Group:
     table.add_column("quantity", justify="right")
     table.add_column(f"amount, {tree['currency']}", justify="right")
     for one in tree["lines"]:
-        period = f"{one['period']['start'][:10]} to {one['period']['end'][:10]}"
+        period = f"{local_date(one['period']['start'], timezone)} to {local_date(one['period']['end'], timezone)}"
         dimensions = ", ".join(one["dimensions"].values())
         what = one["charge"] or one.get("note") or ""
         table.add_row(what, one["kind"], dimensions, period, grouped(one["quantity"] or ""), one["amount"])
     for name in ("subtotal", "tax", "total", "credits", "due"):
         table.add_row("", "", "", "", name, tree[name], style="bold" if name == "due" else "dim")
     return Group(Text(title, style="bold"), Text(), table)
+
+
+def local_date(instant: str, timezone: str) -> str:
+    """The date of an instant in a time zone."""
+    return Instant.parse(instant).moment().astimezone(ZoneInfo(timezone)).date().isoformat()
 
 
 def grouped(quantity: str) -> str:

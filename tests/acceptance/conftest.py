@@ -4,9 +4,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -97,12 +99,21 @@ class Up:
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that other accounts can pass through: as root, servers run under another one."""
+    folder = Path(tempfile.mkdtemp(prefix="metering-acceptance-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def up(open_folder: Path) -> Iterator[Callable[..., Up]]:
     """Starts `metering up` with arguments and settings; all are stopped at the end."""
     started: list[Up] = []
 
     def start(*arguments: str, **environment: str) -> Up:
-        folder = tmp_path / f"up-{len(started)}"
+        folder = open_folder / f"up-{len(started)}"
         folder.mkdir()
         one = Up(folder, *arguments, **environment)
         started.append(one)

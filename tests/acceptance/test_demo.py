@@ -78,8 +78,8 @@ def test_demo_without_a_terminal_and_with_busy_ports_shows_an_invoice_and_ends()
     assert "Ctrl-C" not in ended.stdout
 
 
-def test_demo_interrupted_stops_within_seconds_and_leaves_nothing(tmp_path: Path) -> None:
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
+def test_demo_interrupted_stops_within_seconds_and_leaves_nothing(open_folder: Path) -> None:
+    environment = os.environ | {"TMPDIR": str(open_folder)}
     process = subprocess.Popen(
         [sys.executable, "-m", "metering", "demo", "--seconds", "60"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
@@ -97,7 +97,7 @@ def test_demo_interrupted_stops_within_seconds_and_leaves_nothing(tmp_path: Path
         assert process.returncode == 130, said + rest
         assert time.monotonic() - asked < 15
         assert "Traceback" not in rest, rest
-        assert list(tmp_path.iterdir()) == []
+        assert list(open_folder.iterdir()) == []
     finally:
         process.kill()
         process.wait()

@@ -24,10 +24,10 @@ def quickstart() -> str:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None or shutil.which("bash") is None, reason="needs curl and bash")
-def test_lines_of_the_readme_give_its_number(tmp_path: Path) -> None:
+def test_lines_of_the_readme_give_its_number(open_folder: Path) -> None:
     lines = quickstart()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("METERING_")}
-    environment["TMPDIR"] = str(tmp_path)
+    environment["TMPDIR"] = str(open_folder)
     for setting, port in PORTS.items():
         assert f"127.0.0.1:{port}" in lines
         environment[setting] = str(free_port())

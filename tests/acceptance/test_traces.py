@@ -66,7 +66,7 @@ def begin(engine: Any) -> None:
 def importing(engine: Any, name: str) -> "subprocess.Popen[bytes]":
     """Start `metering import` of one file: one row, one event; its id is the file's name and the row's number."""
     mapping = {
-        "subject": f"={name}", "type": "=llm.request", "source": "=trace", "time": "TIMESTAMP",
+        "subject": f"={name}", "type": "=llm.request", "source": "=traces", "time": "TIMESTAMP",
         "data.context_tokens": "ContextTokens", "data.generated_tokens": "GeneratedTokens",
     }  # fmt: skip
     flags = [part for field, column in mapping.items() for part in ("--map", f"{field}={column}")]
@@ -90,7 +90,7 @@ def counts(engine: Any) -> dict[str, int]:
     for line in engine.text(engine.metrics_url).splitlines():
         if line.startswith("metering_stream_events_total{"):
             found[line.split('"')[1]] = int(line.rsplit(" ", 1)[1].split(".")[0])
-    return found
+    return {code: events for code, events in found.items() if events}
 
 
 def quantities(engine: Any) -> dict[tuple[str, str], str]:

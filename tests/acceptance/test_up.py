@@ -60,7 +60,12 @@ def test_probes_need_no_key_and_the_api_does(up: Callable[..., Any]) -> None:
 
 def test_crash_and_restart_lose_no_event(up: Callable[..., Any]) -> None:
     engine = up("--clock", "2026-01-05T10:00:00Z")
-    engine.call("POST", "/v1/catalog", {"meters": {"calls": {"event_type": "call", "aggregation": "count"}}})
+    price = {"model": "per_unit", "unit": "0.001"}
+    plan = {"currency": "USD", "period": "month", "charges": {"calls": {"meter": "calls", "price": price}}}
+    meter = {"event_type": "call", "aggregation": "count"}
+    engine.call("POST", "/v1/catalog", {"meters": {"calls": meter}, "plans": {"pay": plan}})
+    engine.call("PUT", "/v1/customers/acme", {"currency": "USD"})
+    engine.call("POST", "/v1/subscriptions", {"id": "s1", "customer": "acme", "plan": "pay"})
     events = [
         {"specversion": "1.0", "id": f"e{number}", "source": "app", "type": "call", "subject": "acme"}
         for number in range(1_000)
@@ -69,8 +74,45 @@ def test_crash_and_restart_lose_no_event(up: Callable[..., Any]) -> None:
     assert {one["outcome"] for one in answer["outcomes"]} == {"queued"}
     engine.kill()
     engine.start()
-    again = engine.call("POST", "/v1/events?wait=1", events, "application/cloudevents-batch+json")
-    assert {one["outcome"] for one in again["outcomes"]} == {"duplicate"}
+    again = engine.call("POST", "/v1/events", events, "application/cloudevents-batch+json")
+    balance = engine.call("GET", f"/v1/customers/acme/balance?after={again['position']}")
+    assert [(one["quantity"], one["amount"]) for one in balance["charges"]] == [("1000", "1")]
+
+
+def test_settable_clock_goes_on_where_it_was_left_and_real_time_is_refused(up: Callable[..., Any]) -> None:
+    engine = up("--clock", "2026-01-05T10:00:00Z")
+    engine.call("POST", "/v1/clock", {"now": "2026-02-01T00:00:00Z"})
+    assert engine.stop() == 0
+    engine.start()
+    assert "The clock was left at 2026-02-01T00:00:00Z" in engine.said()
+    assert engine.call("GET", "/v1/clock") == {"now": "2026-02-01T00:00:00Z"}
+    assert engine.stop() == 0
+    ended = metering("up", "--data-dir", str(engine.folder / "data"), METERING_PORT="0", METERING_METRICS_PORT="0")
+    assert ended.returncode == 1
+    assert "settable clock" in ended.stderr
+
+
+def test_reset_drops_everything_but_the_keys(up: Callable[..., Any]) -> None:
+    engine = up("--clock", "2026-01-05T10:00:00Z")
+    meter = {"event_type": "call", "aggregation": "count"}
+    event = {"specversion": "1.0", "id": "e1", "source": "app", "type": "call", "subject": "acme"}
+
+    def once() -> Any:
+        """One counted event, from nothing."""
+        price = {"model": "per_unit", "unit": "2"}
+        plan = {"currency": "USD", "period": "month", "charges": {"calls": {"meter": "calls", "price": price}}}
+        engine.call("POST", "/v1/catalog", {"meters": {"calls": meter}, "plans": {"pay": plan}})
+        engine.call("PUT", "/v1/customers/acme", {"currency": "USD"})
+        engine.call("POST", "/v1/subscriptions", {"id": "s1", "customer": "acme", "plan": "pay"})
+        position = engine.call("POST", "/v1/events", event)["position"]
+        return engine.call("GET", f"/v1/customers/acme/balance?after={position}")
+
+    first = once()
+    assert first["accrued"] == "2"
+    assert engine.call("POST", "/v1/reset", {"now": "2025-12-01T00:00:00Z"}) == {"now": "2025-12-01T00:00:00Z"}
+    assert engine.call("GET", "/v1/customers/acme")["code"] == "unknown_customer"
+    assert engine.call("GET", "/v1/meters")["items"] == []
+    assert once()["accrued"] == "2"
 
 
 @pytest.mark.parametrize(

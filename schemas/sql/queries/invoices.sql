@@ -32,7 +32,9 @@ WHERE customer = ANY ($1::text[]) AND status = 'draft' AND issued_at <= $2
 ORDER BY issued_at, subscription NULLS FIRST;
 
 -- name: waiting_drafts
-SELECT count(*) FROM invoice WHERE status = 'draft' AND finalize_at <= $1;
+-- Drafts past their grace, and customers with something to issue that another scheduler is at: its drafts are not seen yet.
+SELECT (SELECT count(*) FROM invoice WHERE status = 'draft' AND finalize_at <= $1)
+     + (SELECT count(*) FROM due WHERE at <= $1);
 
 -- name: final_ids
 SELECT customer, id FROM invoice WHERE customer = ANY ($1::text[]) AND status = 'final'
