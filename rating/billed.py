@@ -21,7 +21,7 @@ LineKey = tuple[str, str, int, tuple[tuple[str, str], ...], Corrected]
 """A billed amount of usage: subscription, charge, start of its segment in its period, dimensions, what it is."""
 
 
-class InvoiceLine(msgspec.Struct, frozen=True):
+class InvoiceLine(msgspec.Struct, frozen=True, gc=False):
     """One line of an invoice: its head, its amount and its share of the discounts (<= 0) in minor units.
 
     `period` is the start of the billing period whose plan minimum it counts for (8.4), None if for none. `corrects`

@@ -5,6 +5,7 @@ Every span is half-open, in microseconds since the epoch. Boundaries are local m
 
 from calendar import monthrange
 from datetime import date
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -58,30 +59,36 @@ class Cycle(msgspec.Struct, frozen=True, gc=False):
     steps: Steps
     both_ways: bool
 
-    def boundary(self, k: int) -> int:
-        """Boundary k, counted from the anchor; boundary 0 of a cycle that does not run both ways is its start."""
-        if k <= 0 and not self.both_ways:
-            return self.start
-        if self.steps.days:
-            return self.zone.midnight(self.anchor + k * self.steps.days)
-        months = _month_index(self.anchor) + k * self.steps.months
-        year, month = divmod(months, 12)
-        last = monthrange(year, month + 1)[1]
-        return self.zone.midnight(date(year, month + 1, min(self.day, last)).toordinal())
-
     def full(self, instant: int) -> Span:
         """The full period that holds an instant, boundary to boundary (spec 6.5); `instant` >= `start`."""
-        ordinal = self.zone.local_date(instant)
-        if self.steps.days:
-            k = (ordinal - self.anchor) // self.steps.days
-        else:
-            k = (_month_index(ordinal) - _month_index(self.anchor)) // self.steps.months
-        while self.boundary(k) > instant:
-            k -= 1
-        while self.boundary(k + 1) <= instant:
-            k += 1
-        begin = self.boundary(k)
-        return Span(begin if self.both_ways else max(begin, self.start), self.boundary(k + 1))
+        zone = self.zone
+        span = _between_boundaries(zone, self.anchor, self.day, self.steps, zone.owning_date(instant))
+        if self.both_ways or span.start >= self.start:
+            return span
+        return Span(self.start, span.end)
+
+
+@lru_cache(maxsize=65_536)
+def _between_boundaries(zone: Zone, anchor: int, day: int, steps: Steps, date_: int) -> Span:
+    """The boundaries around a date that has begun: all that is counted from one anchor shares them."""
+    months = 0 if steps.days else _month_index(date_) - _month_index(anchor)
+    k = (date_ - anchor) // steps.days if steps.days else months // steps.months
+    while _boundary(anchor, day, steps, k) > date_:
+        k -= 1
+    while _boundary(anchor, day, steps, k + 1) <= date_:
+        k += 1
+    while zone.midnight(_boundary(anchor, day, steps, k + 1)) == zone.midnight(_boundary(anchor, day, steps, k)):
+        k += 1
+    start, end = (_boundary(anchor, day, steps, place) for place in (k, k + 1))
+    return Span(zone.midnight(start), zone.midnight(end))
+
+
+def _boundary(anchor: int, day: int, steps: Steps, k: int) -> int:
+    """The date of boundary k, counted from the anchor date itself (spec 6.4)."""
+    if steps.days:
+        return anchor + k * steps.days
+    year, month = divmod(_month_index(anchor) + k * steps.months, 12)
+    return date(year, month + 1, min(day, monthrange(year, month + 1)[1])).toordinal()
 
 
 def cycle_from(plan: Plan, zone: Zone, start: int) -> Cycle:

@@ -18,7 +18,7 @@ from schemas.plan import RecurringCharge
 WHOLE = Fraction(1)
 
 
-class Fee(msgspec.Struct, frozen=True):
+class Fee(msgspec.Struct, frozen=True, gc=False):
     """A line of a recurring charge before it is rounded, for start <= t < end.
 
     `fee` is the price of a full period, `fraction` what is charged of it. `period` is the start of the billing period

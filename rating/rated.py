@@ -12,7 +12,7 @@ from rating.segments import ChargeSegment
 from rating.usage import Quantity, UsageSource
 
 
-class RatedUsage(msgspec.Struct, frozen=True):
+class RatedUsage(msgspec.Struct, frozen=True, gc=False):
     """One combination of a segment, rated: its line (made or not, see `billing`), and its exact amount as row `place`
     of `amounts`; `price` None: unpriced."""
 

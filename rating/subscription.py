@@ -114,17 +114,17 @@ class Course(msgspec.Struct, frozen=True):
 
     def periods(self, after: int = -FOREVER, upto: int = FOREVER) -> Iterator[Period]:
         """The billing periods that hold an instant of after <= t <= upto, in order; a trial is none."""
+        only = self.stretches[0]
+        if len(self.stretches) == 1 and only.cycle is not None:
+            yield from _tiles(only.cycle, only.start, self.end, after, upto)
+            return
         first = max(0, _last(self.stretches, after))
         bounds = [*(stretch.start for stretch in self.stretches), FOREVER]
         for stretch, (start, limit) in list(zip(self.stretches, pairwise(bounds), strict=True))[first:]:
             limit = min(limit, self.end)
             if stretch.cycle is None or limit <= start:
                 continue
-            at = max(start, after)
-            while at < limit and at <= upto:
-                full = stretch.cycle.full(at)
-                yield Period(max(start, full.start), min(full.end, limit), full)
-                at = full.end
+            yield from _tiles(stretch.cycle, start, limit, after, upto)
             if upto < limit:
                 return
 
@@ -249,6 +249,15 @@ def _of(
         pending,
         course,
     )
+
+
+def _tiles(cycle: Cycle, start: int, limit: int, after: int, upto: int) -> Iterator[Period]:
+    """The periods of one cycle in force at start <= t < limit that hold an instant of after <= t <= upto."""
+    at = max(start, after)
+    while at < limit and at <= upto:
+        full = cycle.full(at)
+        yield Period(max(start, full.start), min(full.end, limit), full)
+        at = full.end
 
 
 def _joined(effects: tuple[Effect, ...]) -> Effect:

@@ -43,12 +43,7 @@ class Zone:
 
     def owning_date(self, instant: int) -> int:
         """The last date that has begun at an instant: never goes back, even where clocks go back over midnight."""
-        ordinal = self.local_date(instant)
-        while self.midnight(ordinal) > instant:
-            ordinal -= 1
-        while self.midnight(ordinal + 1) <= instant:
-            ordinal += 1
-        return ordinal
+        return _owning_date(self, instant)
 
     def dates_ended(self, start: int, end: int) -> int:
         """How many local dates end in start < t <= end: those that belong to the span by spec 7.2 `day`."""
@@ -79,6 +74,16 @@ class Zone:
         offset = (_EPOCH + timedelta(microseconds=instant)).astimezone(self.info).utcoffset()
         assert offset is not None
         return (offset.days * DAY) + offset.seconds * SECOND + offset.microseconds
+
+
+@lru_cache(maxsize=16_384)
+def _owning_date(zone: Zone, instant: int) -> int:
+    ordinal = zone.local_date(instant)
+    while zone.midnight(ordinal) > instant:
+        ordinal -= 1
+    while zone.midnight(ordinal + 1) <= instant:
+        ordinal += 1
+    return ordinal
 
 
 @lru_cache(maxsize=1024)
