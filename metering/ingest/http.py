@@ -26,10 +26,10 @@ from metering.api.problem import Problem, problem
 from metering.api.scopes import needs, require
 from metering.clock import Clock
 from metering.ingest.body import BodyUnreadable, Sent, TypeUnknown, split_body
-from metering.ingest.publish import Budget, Overloaded, Publisher, Share, encode_position
+from metering.ingest.publish import Budget, Overloaded, Part, Publisher, Share, encode_position
 from metering.ingest.validate import Judged, judge
 from metering.observe.metrics import INGEST_EVENTS, INGEST_SECONDS
-from metering.stream.log import Log, Position
+from metering.stream.log import Log
 from schemas.codec import to_json
 from schemas.http import Code, Scope
 from schemas.instants import DAY, Duration
@@ -92,12 +92,15 @@ class Gateway:
 
     async def _take(self, sent: Sent, late_window: int | None) -> web.Response:
         judged = judge(sent, self._clock.now(), late_window or self._late_window)
-        positions = await self._publisher.publish(judged.valid, late_window)
-        for (index, _, _), position in zip(judged.valid, positions, strict=True):
-            if position is None:
-                judged.outcomes[index].outcome = Outcome.UNKNOWN
-        _count(judged)
-        return _answer(judged, positions, sent.alone)
+        parts = await self._publisher.publish(judged.valid, late_window)
+        unknown = 0
+        for part in parts:
+            if part.position is None:
+                unknown += len(part.events)
+                for index, _, _ in part.events:
+                    judged.outcomes[index].outcome = Outcome.UNKNOWN
+        _count(judged, unknown)
+        return _answer(judged, parts, unknown, sent.alone)
 
     async def close(self) -> None:
         """Wait for what is on its way to the log."""
@@ -158,18 +161,19 @@ def _unsupported(detail: str) -> Problem:
     return Problem(415, Code.MEDIA_TYPE_UNSUPPORTED, "Unsupported Media Type", detail)
 
 
-def _count(judged: Judged) -> None:
-    counts: dict[Outcome, int] = {}
-    for event in judged.outcomes:
-        counts[event.outcome] = counts.get(event.outcome, 0) + 1
-    for outcome, events in counts.items():
-        INGEST_EVENTS.labels(outcome.value).inc(events)
+def _count(judged: Judged, unknown: int) -> None:
+    if queued := len(judged.valid) - unknown:
+        INGEST_EVENTS.labels(Outcome.QUEUED.value).inc(queued)
+    if len(judged.outcomes) > queued:
+        for event in judged.outcomes:
+            if event.outcome is not Outcome.QUEUED:
+                INGEST_EVENTS.labels(event.outcome.value).inc()
 
 
-def _answer(judged: Judged, positions: list[Position | None], alone: bool) -> web.Response:
+def _answer(judged: Judged, parts: list[Part], unknown: int, alone: bool) -> web.Response:
     outcomes = judged.outcomes
-    position = encode_position(position for position in positions if position is not None)
-    if None in positions:
+    position = encode_position(part.position for part in parts if part.position is not None)
+    if unknown:
         return problem(
             503,
             Code.LOG_UNAVAILABLE,
@@ -179,7 +183,7 @@ def _answer(judged: Judged, positions: list[Position | None], alone: bool) -> we
             outcomes=outcomes,
             position=position,
         )
-    if alone and not positions:
+    if alone and not parts:
         (refused,) = outcomes
         detail = refused.detail
         return problem(422, refused.outcome, "Unprocessable Content", detail, outcomes=outcomes, position=position)

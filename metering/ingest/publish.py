@@ -8,7 +8,7 @@ next request is told to come again.
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -77,17 +77,23 @@ class Share:
         self.taken += count
 
 
-class _Part:
-    """The events of one request that go into one message."""
+class Part:
+    """Events of one request that lie together in one message."""
 
-    __slots__ = ("bytes", "key", "position", "raws", "request")
+    __slots__ = ("_request", "bytes", "events", "position")
 
-    def __init__(self, request: "_Request", key: bytes) -> None:
-        self.request = request
-        self.key = key
-        self.raws: list[bytes] = []
-        self.bytes = 0
+    def __init__(self, request: "_Request", events: list[Valid], count: int) -> None:
+        self.events = events
+        self.bytes = count
         self.position: Position | None = None
+        """Where they lie; None if the log has not acknowledged them."""
+        self._request = request
+
+    def let_go(self) -> None:
+        """The log has answered: tell the request when this was the last of its parts."""
+        self._request.left -= 1
+        if not self._request.left:
+            self._request.answered.set()
 
 
 class _Request:
@@ -115,39 +121,47 @@ class Publisher:
         self._clock = clock
         self._budget = budget
         self._payload_max = log.message_bytes_max - OVERHEAD_BYTES
-        self._waiting: defaultdict[_Lane, list[_Part]] = defaultdict(list)
+        self._waiting: defaultdict[_Lane, list[Part]] = defaultdict(list)
         self._appends: set[asyncio.Task[None]] = set()
 
-    async def publish(self, events: Sequence[Valid], late_window: int | None) -> list[Position | None]:
-        """Where each event lies, in the order given; None where the log has not acknowledged it in time.
+    async def publish(self, events: Sequence[Valid], late_window: int | None) -> list[Part]:
+        """Append events; answers their parts, each with its position or, where the log did not answer in time, None.
 
         late_window: in microseconds, if it was raised for these. Raises `Overloaded` before anything is sent.
         """
-        self._budget.take(sum([len(raw) for _, _, raw in events]))
-        request, parts = _Request(), list[_Part]()
-        open_parts: dict[int, _Part] = {}
-        part_of: list[_Part] = []
-        partitions = self._log.partitions
-        for _, subject, raw in events:
-            partition = _partition_of(subject, partitions)
-            part = open_parts.get(partition)
-            if part is None or part.bytes + len(raw) >= self._payload_max or len(part.raws) == MESSAGE_EVENTS_MAX:
-                part = open_parts[partition] = _Part(request, subject.encode())
-                parts.append(part)
-                self._waiting[_Lane(partition, late_window)].append(part)
-            part.raws.append(raw)
-            part.bytes += len(raw) + 1
-            part_of.append(part)
-        if not parts:
+        if not events:
             return []
-        request.left = len(parts)
+        groups: defaultdict[int, list[Valid]] = defaultdict(list)
+        partitions = self._log.partitions
+        for event in events:
+            groups[_partition_of(event[1], partitions)].append(event)
+        request = _Request()
+        parts = {partition: list(self._parts(request, group)) for partition, group in groups.items()}
+        made = [part for group in parts.values() for part in group]
+        self._budget.take(sum([part.bytes for part in made]))
+        request.left = len(made)
+        for partition, group in parts.items():
+            self._waiting[_Lane(partition, late_window)] += group
         self._append_next()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
                 await request.answered.wait()
-        except TimeoutError:
-            pass
-        return [part.position for part in part_of]
+        return made
+
+    def _parts(self, request: _Request, events: list[Valid]) -> Iterator[Part]:
+        """One customer's partition's events in as many parts as they need messages: mostly one."""
+        sizes = [len(raw) + 1 for _, _, raw in events]
+        size = sum(sizes)
+        if size <= self._payload_max and len(events) <= MESSAGE_EVENTS_MAX:
+            yield Part(request, events, size)
+            return
+        begin = size = 0
+        for end, more in enumerate(sizes):
+            if size + more > self._payload_max or end - begin == MESSAGE_EVENTS_MAX:
+                yield Part(request, events[begin:end], size)
+                begin, size = end, 0
+            size += more
+        yield Part(request, events[begin:], size)
 
     def _append_next(self) -> None:
         if self._waiting and len(self._appends) < APPENDS_MAX:
@@ -165,11 +179,11 @@ class Publisher:
     async def _append(self) -> None:
         waiting, self._waiting = self._waiting, defaultdict(list)
         received = self._clock.now()
-        messages, carried = list[Message](), list[list[_Part]]()
+        messages, carried = list[Message](), list[list[Part]]()
         for lane, parts in waiting.items():
             headers = self._headers(received, lane.late_window)
             for load in self._loads(parts):
-                messages.append(Message(lane.partition, load[0].key, _payload(load), headers))
+                messages.append(Message(lane.partition, load[0].events[0][1].encode(), _payload(load), headers))
                 carried.append(load)
         try:
             if not messages:
@@ -183,16 +197,16 @@ class Publisher:
         finally:
             self._let_go(carried)
 
-    def _loads(self, parts: list[_Part]) -> Iterable[list[_Part]]:
+    def _loads(self, parts: list[Part]) -> Iterable[list[Part]]:
         """Parts that fit into one message each."""
-        load, size, events = list[_Part](), 0, 0
+        load, size, events = list[Part](), 0, 0
         for part in parts:
-            if load and (size + part.bytes > self._payload_max or events + len(part.raws) > MESSAGE_EVENTS_MAX):
+            if load and (size + part.bytes > self._payload_max or events + len(part.events) > MESSAGE_EVENTS_MAX):
                 yield load
                 load, size, events = [], 0, 0
             load.append(part)
             size += part.bytes
-            events += len(part.raws)
+            events += len(part.events)
         yield load
 
     def _headers(self, received: int, late_window: int | None) -> tuple[tuple[str, bytes], ...]:
@@ -203,14 +217,11 @@ class Publisher:
             headers.append(("late-window", b"%d" % late_window))
         return tuple(headers)
 
-    def _let_go(self, carried: list[list[_Part]]) -> None:
+    def _let_go(self, carried: list[list[Part]]) -> None:
         for load in carried:
             for part in load:
-                self._budget.give(part.bytes - len(part.raws))
-                part.raws.clear()
-                part.request.left -= 1
-                if not part.request.left:
-                    part.request.answered.set()
+                self._budget.give(part.bytes)
+                part.let_go()
 
     async def close(self) -> None:
         """Wait for what is on its way; the log answers within 5 seconds."""
@@ -218,9 +229,9 @@ class Publisher:
             await asyncio.wait(self._appends)
 
 
-def _payload(load: list[_Part]) -> bytes:
+def _payload(load: list[Part]) -> bytes:
     """One event as it is, several as a JSON array."""
-    raws = [raw for part in load for raw in part.raws]
+    raws = [raw for part in load for _, _, raw in part.events]
     return raws[0] if len(raws) == 1 else b"[" + b",".join(raws) + b"]"
 
 

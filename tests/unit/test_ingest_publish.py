@@ -44,6 +44,14 @@ def events(*names: str, subject: str = "acme") -> list[Valid]:
     return [(index, subject, b'{"id":"%s"}' % name.encode()) for index, name in enumerate(names)]
 
 
+async def placed(made: Publisher, sent: list[Valid], late_window: int | None = None) -> list[Position | None]:
+    """Publish; where each event lies, in the order sent."""
+    found: dict[int, Position | None] = {}
+    for part in await made.publish(sent, late_window):
+        found |= {index: part.position for index, _, _ in part.events}
+    return [found[index] for index, _, _ in sent]
+
+
 def publisher(log: MemoryLog, clock: Clock | None = None, bytes_max: int = 1_000_000) -> tuple[Publisher, Budget]:
     """A publisher with its budget."""
     budget = Budget(bytes_max)
@@ -55,7 +63,7 @@ async def test_events_lie_on_the_partition_of_their_customer_in_their_order() ->
     made, budget = publisher(log)
     names = [f"customer-{number % 7}🦊" for number in range(50)]
     sent = [(index, name, b"%d" % index) for index, name in enumerate(names)]
-    positions = await made.publish(sent, None)
+    positions = await placed(made, sent)
     for (_, name, raw), position in zip(sent, positions, strict=True):
         assert position is not None
         assert position.partition == partition_of(name, PARTITIONS)
@@ -72,7 +80,7 @@ async def test_events_lie_on_the_partition_of_their_customer_in_their_order() ->
 
 async def test_lone_event_is_a_message_as_it_came() -> None:
     log = SlowLog(SystemClock())
-    await publisher(log)[0].publish([(0, "acme", b'{"id": 1.0}')], None)
+    await placed(publisher(log)[0], [(0, "acme", b'{"id": 1.0}')])
     assert log.sent[0][0].payload == b'{"id": 1.0}'
     assert log.sent[0][0].key == b"acme"
     assert log.sent[0][0].headers == ()
@@ -80,14 +88,14 @@ async def test_lone_event_is_a_message_as_it_came() -> None:
 
 async def test_settable_clock_and_raised_window_are_written_into_headers() -> None:
     log = SlowLog(SettableClock(NOW))
-    await publisher(log, SettableClock(NOW))[0].publish(events("a"), 77)
+    await placed(publisher(log, SettableClock(NOW))[0], events("a"), 77)
     assert log.sent[0][0].headers == (("received", b"%d" % NOW), ("late-window", b"77"))
 
 
 async def test_log_that_keeps_no_time_is_told_it() -> None:
     log = SlowLog(SystemClock())
     log.keeps_time = False
-    await publisher(log)[0].publish(events("a"), None)
+    await placed(publisher(log)[0], events("a"))
     assert [name for name, _ in log.sent[0][0].headers] == ["received"]
 
 
@@ -95,10 +103,10 @@ async def test_requests_that_wait_together_go_together() -> None:
     log = SlowLog(SystemClock())
     made, _ = publisher(log)
     log.open.clear()
-    first = [asyncio.create_task(made.publish(events(f"f{n}"), None)) for n in range(publishing.APPENDS_MAX)]
+    first = [asyncio.create_task(placed(made, events(f"f{n}"))) for n in range(publishing.APPENDS_MAX)]
     await log.begun.wait()
-    later = [asyncio.create_task(made.publish(events(f"l{n}", f"m{n}"), None)) for n in range(20)]
-    backfill = asyncio.create_task(made.publish(events("old"), 77))
+    later = [asyncio.create_task(placed(made, events(f"l{n}", f"m{n}"))) for n in range(20)]
+    backfill = asyncio.create_task(placed(made, events("old"), 77))
     await asyncio.sleep(0)
     log.open.set()
     await asyncio.gather(*first)
@@ -113,7 +121,7 @@ async def test_message_never_exceeds_the_logs_size() -> None:
     log = SlowLog(SystemClock())
     made, budget = publisher(log, bytes_max=10_000_000)
     sent = [(index, "acme", b'"' + b"x" * 300_000 + b'"') for index in range(10)]
-    positions = await made.publish(sent, None)
+    positions = await placed(made, sent)
     assert [len(message.payload) <= log.message_bytes_max for message in log.sent[0]] == [True] * 4
     assert [position.offset for position in positions if position] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
     assert budget.taken == 0
@@ -121,7 +129,7 @@ async def test_message_never_exceeds_the_logs_size() -> None:
 
 async def test_more_events_than_a_message_may_have_are_several_messages() -> None:
     log = SlowLog(SystemClock())
-    positions = await publisher(log)[0].publish([(index, "acme", b"1") for index in range(25_000)], None)
+    positions = await placed(publisher(log)[0], [(index, "acme", b"1") for index in range(25_000)])
     assert [len(msgspec.json.decode(message.payload)) for message in log.sent[0]] == [10_000, 10_000, 5_000]
     assert len(set(positions)) == 3
 
@@ -130,17 +138,17 @@ async def test_log_that_is_away_leaves_all_unknown_and_recovers() -> None:
     log = SlowLog(SystemClock())
     made, budget = publisher(log)
     log.away = True
-    assert await made.publish(events("a", "b"), None) == [None, None]
+    assert await placed(made, events("a", "b")) == [None, None]
     assert budget.taken == 0
     log.away = False
-    assert None not in await made.publish(events("a", "b"), None)
+    assert None not in await placed(made, events("a", "b"))
 
 
 async def test_partition_without_an_answer_leaves_its_events_unknown_only() -> None:
     log = SlowLog(SystemClock())
     here, there = "acme", next(f"c{n}" for n in range(99) if partition_of(f"c{n}", 4) != partition_of("acme", 4))
     log.lost_answers = frozenset({partition_of(there, 4)})
-    positions = await publisher(log)[0].publish([(0, here, b"1"), (1, there, b"2"), (2, here, b"3")], None)
+    positions = await placed(publisher(log)[0], [(0, here, b"1"), (1, there, b"2"), (2, here, b"3")])
     assert [position is None for position in positions] == [False, True, False]
 
 
@@ -149,7 +157,7 @@ async def test_log_that_never_answers_is_not_waited_for(monkeypatch: pytest.Monk
     log = SlowLog(SystemClock())
     made, budget = publisher(log)
     log.open.clear()
-    assert await made.publish(events("a"), None) == [None]
+    assert await placed(made, events("a")) == [None]
     assert budget.taken > 0
     log.open.set()
     await made.close()
@@ -165,7 +173,7 @@ async def test_error_of_the_log_is_not_lost_and_answers_the_request() -> None:
         raise ValueError("broken")
 
     log.append = broken  # type: ignore[method-assign]
-    assert await publisher(log)[0].publish(events("a"), None) == [None]
+    assert await placed(publisher(log)[0], events("a")) == [None]
     await asyncio.sleep(0)
     assert [str(error) for error in told] == ["broken"]
 
@@ -174,20 +182,20 @@ async def test_budget_that_is_used_up_refuses_the_next_request() -> None:
     log = SlowLog(SystemClock())
     made, budget = publisher(log, bytes_max=30)
     log.open.clear()
-    first = asyncio.create_task(made.publish(events("abcdefghij"), None))
+    first = asyncio.create_task(placed(made, events("abcdefghij")))
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        await made.publish(events("abcdefghij"), None)
+        await placed(made, events("abcdefghij"))
     log.open.set()
     assert None not in await first
     assert budget.taken == 0
-    assert None not in await made.publish(events("abcdefghij"), None)
+    assert None not in await placed(made, events("abcdefghij"))
 
 
 async def test_nothing_to_send_sends_nothing() -> None:
     log = SlowLog(SystemClock())
     log.away = True
-    assert await publisher(log)[0].publish([], None) == []
+    assert await placed(publisher(log)[0], []) == []
     with pytest.raises(LogUnavailable):
         await log.append([])
 
