@@ -47,7 +47,7 @@ class InvoiceLine(msgspec.Struct, frozen=True, gc=False):
         return head.subscription, head.charge, head.start, head.dimensions, kind
 
 
-class Invoice(msgspec.Struct, frozen=True):
+class Invoice(msgspec.Struct, frozen=True, gc=False):
     """An invoice, all money in minor units of its currency.
 
     `subscription` is the first one by id that has lines on it, None for a one-off charge of the customer itself.

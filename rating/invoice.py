@@ -27,7 +27,7 @@ from rating.tax import tax_amounts
 from rating.usage import UsageSource
 
 
-class Due(msgspec.Struct, frozen=True):
+class Due(msgspec.Struct, frozen=True, gc=False):
     """One invoice to draft: `billed` is what the customer's earlier invoices (by `Issue.order`) amount to.
 
     `late_from`: the earliest time of an event that arrived or was voided after an earlier invoice had become final;

@@ -9,7 +9,7 @@ from rating.account import Account, Extra
 from rating.subscription import FOREVER, Period, Subscription
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """One subscription's share of an issue: what fell due at since < t <= issued.
 
     Billing periods that `closes` ended in that time (usage and arrears fall due), those that `opens` began in it
@@ -23,7 +23,7 @@ class Part(msgspec.Struct, frozen=True):
     extras: tuple[Extra, ...] = ()
 
 
-class Issue(msgspec.Struct, frozen=True):
+class Issue(msgspec.Struct, frozen=True, gc=False):
     """An invoice that may be issued at an instant; it is made if it has lines.
 
     `key` names it for ever. `subscription` is the one whose id it carries, None for a one-off charge of the customer

@@ -15,7 +15,7 @@ from schemas.invoice import Line as ShownLine
 from schemas.invoice import LineKind, Span
 
 
-class LineHead(msgspec.Struct, frozen=True, kw_only=True):
+class LineHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All of a line but its amount: `start` <= t < `end` in microseconds; `quantity` exact, None where spec 10 says so.
 
     `segment` is the start of the charge's segment (7.1): with subscription, charge, kind and dimensions it names the
@@ -34,7 +34,7 @@ class LineHead(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: bool = False
 
 
-class MadeLine(msgspec.Struct, frozen=True):
+class MadeLine(msgspec.Struct, frozen=True, gc=False):
     """A line: its head and its `amount` in minor units of its currency."""
 
     head: LineHead

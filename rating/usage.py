@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 
-class UsageRequest(msgspec.Struct, frozen=True, kw_only=True):
+class UsageRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The usage of one charge in one span: start <= t < end, in microseconds.
 
     `where` keeps the events whose dimensions have one of the allowed texts, `by` names the dimensions that are kept
