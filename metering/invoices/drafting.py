@@ -1,14 +1,19 @@
 """Due customers get their drafts: a row per issue, and the next instant at which there is one."""
 
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import asyncpg
 
 from metering.invoices.detail import id_of
+from metering.invoices.late import ended_finally
+from metering.invoices.owed import OwedReader, late_from
 from metering.postgres.queries import queries
 from metering.subscriptions.accounts import Accounts
-from rating.issues import Issue, issues, next_issue
-from rating.subscription import FOREVER
+from rating.account import Account
+from rating.invoice import draft
+from rating.issues import Issue, issues, late_issue, next_issue
+from rating.subscription import FOREVER, Subscription
 from schemas.instants import Instant
 
 CHUNK_CUSTOMERS: Final = 1_000
@@ -21,10 +26,12 @@ class Drafted(NamedTuple):
     drafts: int
 
 
-async def draft_due(lent: asyncpg.Connection, accounts: Accounts, now: Instant, grace: int) -> Drafted:
+async def draft_due(
+    lent: asyncpg.Connection, accounts: Accounts, owed: OwedReader, now: Instant, grace: int, late_window: int
+) -> Drafted:
     """Insert the drafts of a chunk of due customers, every missed instant one by one; a second run inserts nothing.
 
-    `grace` in microseconds (spec 8.8).
+    `grace` (spec 8.8) and `late_window` (2.4) in microseconds.
     """
     rows = await lent.fetch(queries().take_due, now.moment(), CHUNK_CUSTOMERS)
     if not rows:
@@ -34,8 +41,11 @@ async def draft_due(lent: asyncpg.Connection, accounts: Accounts, now: Instant, 
     later: dict[str, int] = {}
     for row in rows:
         account = known[row["customer"]]
-        found += issues(account, Instant.of(row["at"]) - 1, now)
+        at = Instant.of(row["at"])
+        found += issues(account, at - 1, now)
         later[account.key] = next_issue(account, now)
+        if ended := ended_finally(account, at, grace, late_window):
+            found += await _late_issues(lent, owed, account, ended, at, now, late_window)
     if found:
         await lent.execute(
             queries().insert_drafts,
@@ -47,7 +57,34 @@ async def draft_due(lent: asyncpg.Connection, accounts: Accounts, now: Instant, 
             [Instant(issue.issued + grace).moment() for issue in found],
             [Instant(issue.start).moment() for issue in found],
         )
+    await _advance(lent, later)
+    return Drafted(len(rows), len(found))
+
+
+async def _late_issues(
+    lent: asyncpg.Connection,
+    owed: OwedReader,
+    account: Account,
+    ended: Sequence[Subscription],
+    at: Instant,
+    now: Instant,
+    late_window: int,
+) -> list[Issue]:
+    """Invoices of ended subscriptions whose usage has changed since, unless an open one takes it up (spec 8.9)."""
+    state = await owed.read(lent, account.key, now)
+    drafted = {row["subscription"] for row in await lent.fetch(queries().open_drafts, [account.key])}
+    found = []
+    for subscription in ended:
+        issue = late_issue(subscription, at)
+        if state is not None and subscription.id not in drafted:
+            since = late_from(issue.parts, late_window)
+            if draft(account, issue, state.finals.billed, state.usage, since) is not None:
+                found.append(issue)
+    return found
+
+
+async def _advance(lent: asyncpg.Connection, later: Mapping[str, int]) -> None:
+    """When these customers are due next; FOREVER: not any more."""
     open_ = {key: at for key, at in later.items() if at != FOREVER}
     await lent.execute(queries().advance_due, list(open_), [Instant(at).moment() for at in open_.values()])
     await lent.execute(queries().delete_due, [key for key in later if key not in open_])
-    return Drafted(len(rows), len(found))

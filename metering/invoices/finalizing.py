@@ -6,8 +6,9 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
-from metering.invoices.detail import id_of, to_detail
+from metering.invoices.detail import to_detail
 from metering.invoices.finals import FinalInvoices
+from metering.invoices.late import DraftRow, matched
 from metering.invoices.owed import late_from
 from metering.postgres.queries import queries
 from metering.rater.source import AccrualUsage
@@ -15,7 +16,7 @@ from metering.subscriptions.accounts import Accounts
 from rating.account import Account
 from rating.billed import Billed, Invoice, show_line
 from rating.invoice import Due, draft_many
-from rating.issues import Issue, issues
+from rating.issues import Issue
 from rating.money import decimals_of
 from schemas.instants import Instant
 
@@ -95,9 +96,9 @@ def _work(known: Mapping[str, Account], rows: Sequence[asyncpg.Record], complete
             drafts.setdefault(customer, []).append(row)
     work = []
     for customer, mine in drafts.items():
-        first, last = Instant.of(mine[0]["issued_at"]), Instant.of(mine[-1]["issued_at"])
-        by_id = {id_of(customer, issue.key): issue for issue in issues(known[customer], first - 1, last)}
-        work.append(_Work(known[customer], [(row["id"], by_id.get(row["id"])) for row in mine]))
+        named = [DraftRow(row["id"], row["subscription"], Instant.of(row["issued_at"])) for row in mine]
+        by_id = matched(known[customer], named, named[-1].issued)
+        work.append(_Work(known[customer], [(row.id, by_id.get(row.id)) for row in named]))
     return work
 
 

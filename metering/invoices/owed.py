@@ -8,6 +8,7 @@ import asyncpg
 
 from metering.invoices.detail import id_of
 from metering.invoices.finals import FinalInvoices, Finals
+from metering.invoices.late import DraftRow, matched
 from metering.postgres.queries import queries
 from metering.rater.source import AccrualUsage
 from metering.subscriptions.accounts import Accounts, Written
@@ -107,12 +108,12 @@ def late_from_of(account: Account, drafts: Sequence[Issue], now: int, late_windo
 
 def _drafts(account: Account, row: asyncpg.Record, now: int) -> tuple[Issue, ...]:
     """The issues that are not final: those that have a row, and those that no scheduler has come to yet."""
-    if row["open_from"] is None:
-        return ()
-    known = set(row["drafts"])
-    due_from = FOREVER if row["due_from"] is None else Instant.of(row["due_from"])
-    found = issues(account, Instant.of(row["open_from"]) - 1, now)
-    return tuple(one for one in found if one.issued >= due_from or id_of(account.key, one.key) in known)
+    rows = [DraftRow(name, subscription, Instant.of(issued)) for name, subscription, issued in row["drafts"]]
+    found = matched(account, rows, now)
+    if row["due_from"] is not None:
+        due = issues(account, Instant.of(row["due_from"]) - 1, now)
+        found = {**{id_of(account.key, one.key): one for one in due}, **found}
+    return tuple(sorted(found.values(), key=lambda one: one.order))
 
 
 def _open_starts(account: Account, now: int) -> list[int]:

@@ -12,6 +12,7 @@ from metering.errors import LogUnavailable, StoreUnavailable
 from metering.invoices.drafting import draft_due
 from metering.invoices.finalizing import finalize_ready
 from metering.invoices.finals import FinalInvoices
+from metering.invoices.owed import OwedReader
 from metering.invoices.watermark import Watermarks
 from metering.observe.metrics import INVOICES, INVOICES_WAITING
 from metering.postgres.pool import connection, transaction
@@ -42,6 +43,7 @@ class Scheduler:
         self._clock = clock
         self._accounts = accounts
         self._finals = FinalInvoices()
+        self._owed = OwedReader(accounts, self._finals, late_window)
         self.watermarks = watermarks
         self._grace = grace
         self._late_window = late_window
@@ -81,7 +83,14 @@ class Scheduler:
     async def draft(self) -> None:
         """Draft all that is due, chunk by chunk."""
         while not self._stopping.is_set():
-            work = partial(draft_due, accounts=self._accounts, now=self._clock.now(), grace=self._grace)
+            work = partial(
+                draft_due,
+                accounts=self._accounts,
+                owed=self._owed,
+                now=self._clock.now(),
+                grace=self._grace,
+                late_window=self._late_window,
+            )
             done = await transaction(self._pool, work)
             INVOICES.labels("draft").inc(done.drafts)
             if not done.customers:
@@ -107,5 +116,5 @@ class Scheduler:
 
     def forget(self) -> None:
         """Remember nothing: all data was dropped."""
-        self._finals.forget()
+        self._owed.forget()
         self.watermarks.forget()

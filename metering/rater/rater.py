@@ -15,6 +15,7 @@ from metering.usage.meters import Meters
 from metering.usage.pieces import Piece
 from rating.account import Account
 from rating.segments import ChargeSegment, segments_between
+from rating.subscription import FOREVER
 from schemas.instants import DAY, HOUR
 
 CUSTOMERS_MAX = 100_000
@@ -25,10 +26,14 @@ AHEAD = 2 * DAY
 
 
 class Rated(NamedTuple):
-    """What a checkpoint rated: totals to be written, sums to be remembered once they are."""
+    """What a checkpoint rated: totals to be written, sums to be remembered once they are.
+
+    `ends`: by customer the first end of a subscription whose totals were touched, where an end is known.
+    """
 
     totals: Sequence[Total] = ()
     sums: Mapping[Key, Sum] = MappingProxyType({})
+    ends: Mapping[str, int] = MappingProxyType({})
 
 
 class _Known(NamedTuple):
@@ -91,7 +96,11 @@ class Rater:
         for key, added in sums.items():
             if (before := self._sums.get(key)) is not None:
                 sums[key] = before.plus(*added)
-        return Rated(rated(touched, sums), sums)
+        ends: dict[str, int] = {}
+        for key, segment in touched.items():
+            if (end := segment.subscription.end) != FOREVER:
+                ends[key.customer] = min(end, ends.get(key.customer, FOREVER))
+        return Rated(rated(touched, sums), sums, ends)
 
     async def put(self, connection: asyncpg.Connection, made: Rated) -> None:
         """Write the totals."""

@@ -4,7 +4,7 @@ The steps are numbered as in `metering/stream/README.md` and `docs/internals/che
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import asyncpg
@@ -14,6 +14,7 @@ from metering.clock import Clock
 from metering.dedup import store as seen
 from metering.dedup.window import Window
 from metering.errors import Fenced
+from metering.invoices.late import late_arrivals, mark_due
 from metering.observe import metrics
 from metering.postgres.pool import connection, transaction
 from metering.postgres.queries import queries
@@ -29,6 +30,7 @@ from metering.subscriptions.accounts import Accounts
 from metering.usage import store as usage
 from metering.usage.fold import Bucket, fold
 from metering.usage.meters import Meters
+from rating.fixed import Indices
 from schemas.ids import partition_of
 from schemas.instants import SECOND
 from schemas.outcome import Outcome
@@ -153,8 +155,10 @@ class Checkpoint:
         await seen.insert(lent, self.partition, arrived.first_offset, judged.entries, expiry(arrived, counted))
         # 4 usage
         await usage.add(lent, buckets)
-        # 5 totals
+        # 5 totals; usage of what has ended may make an invoice of its own
         await self._rater.put(lent, rated)
+        if rated.ends:
+            await mark_due(lent, late_arrivals(rated.ends, arrived.batch.subjects, _times(arrived, counted)))
         # 6 what was refused, and the counts of outcomes
         await outcome_store.insert_rejected(lent, self.partition, refused)
         await outcome_store.count(lent, self.partition, outcomes)
@@ -219,3 +223,8 @@ class Checkpoint:
                 self._partitions.clear()
             known = self._partitions[customer] = partition_of(customer, self._log.partitions)
         return known == self.partition
+
+
+def _times(arrived: Arrivals, rows: Indices) -> Iterator[tuple[int, int, int]]:
+    """Row, time and receipt of events."""
+    return zip(rows.tolist(), arrived.batch.time[rows].tolist(), arrived.received[rows].tolist(), strict=True)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from metering.api import balance as balances
 from metering.api import clock as clocks
@@ -53,18 +54,16 @@ class Engine:
         self.new_scheduler = new_scheduler
         self.start_worker = start_worker
 
-    async def send(self, events: list[Any]) -> Answer:
-        """Post events and wait until they are in the balances of whoever they concern."""
-        answer = await self.api.post("/v1/events", events)
-        assert answer.status == 202, answer
-        await self.committed()
-        return answer
+    async def send(self, events: Sequence[Any]) -> Answer:
+        """Post events, and wait until they are in the balances of whoever they concern."""
+        return await self.send_raw([msgspec.json.encode(event) for event in events])
 
     async def send_raw(self, raws: Sequence[bytes]) -> Answer:
         """The same with events as they are written; what the gateway refuses has not arrived."""
         answer = await self.api.post("/v1/events", b"[" + b",".join(raws) + b"]")
         assert answer.status == 202, answer
         await self.committed()
+        await self.scheduler.step()  # usage of what has ended may be drafted at once
         return answer
 
     async def committed(self) -> None:

@@ -2,6 +2,14 @@
 -- Customers with something to issue by now; what another scheduler works on is left to it.
 SELECT customer, at FROM due WHERE at <= $1 ORDER BY at, customer LIMIT $2 FOR UPDATE SKIP LOCKED;
 
+-- name: mark_due
+-- Something arrived that may make an invoice: look again, at that instant or where it was to be looked before.
+INSERT INTO due (customer, at) SELECT * FROM unnest($1::text[], $2::timestamptz[])
+ON CONFLICT (customer) DO UPDATE SET at = least(due.at, EXCLUDED.at);
+
+-- name: open_drafts
+SELECT customer, subscription FROM invoice WHERE customer = ANY ($1::text[]) AND status = 'draft';
+
 -- name: advance_due
 UPDATE due SET at = new.at FROM unnest($1::text[], $2::timestamptz[]) AS new (customer, at) WHERE due.customer = new.customer;
 
@@ -27,7 +35,7 @@ ORDER BY i.issued_at, i.subscription NULLS FIRST LIMIT $3;
 SELECT key FROM customer WHERE key = ANY ($1::text[]) ORDER BY key FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: drafts_of
-SELECT id, customer, issued_at, finalize_at FROM invoice
+SELECT id, customer, subscription, issued_at, finalize_at FROM invoice
 WHERE customer = ANY ($1::text[]) AND status = 'draft' AND issued_at <= $2
 ORDER BY issued_at, subscription NULLS FIRST;
 
@@ -77,11 +85,7 @@ ARRAY(
     SELECT id FROM invoice WHERE customer = c.key AND status = 'final'
     ORDER BY issued_at, subscription NULLS FIRST, id
 ) AS finals,
-ARRAY(SELECT id FROM invoice WHERE customer = c.key AND status = 'draft') AS drafts,
-least(
-    (SELECT at FROM due WHERE customer = c.key),
-    (SELECT min(issued_at) FROM invoice WHERE customer = c.key AND status = 'draft')
-) AS open_from,
+ARRAY(SELECT ROW (id, subscription, issued_at) FROM invoice WHERE customer = c.key AND status = 'draft') AS drafts,
 (SELECT at FROM due WHERE customer = c.key) AS due_from,
 ARRAY(
     SELECT ROW (r.subscription, r.charge, r.segment_start, r.dimensions, r.events, r.quantity)
