@@ -8,7 +8,7 @@ from typing import Final
 import asyncpg
 from aiohttp import web
 
-from metering.api import balance
+from metering.api import balance, rejected, usage
 from metering.api import clock as clocks
 from metering.api.probes import Check
 from metering.catalog import http as catalog
@@ -96,6 +96,8 @@ class Parts:
             subscriptions.routes(customers, Acts(pool, clock, self._log, self._accounts), clock),
             balance.routes(balances),
             invoices.routes(InvoiceStore(pool, clock, self._owed, late_window)),
+            usage.routes(pool),
+            rejected.routes(pool),
         ]
         if isinstance(clock, SettableClock):
             found.append(clocks.routes(clock, self._settle, self._reset))

@@ -36,19 +36,21 @@ class Supervisor:
 
     def __init__(self, roles: Mapping[str, Callable[[], Role]]) -> None:
         self._roles = dict(roles)
+        self._started = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Start every role; needs a running loop."""
         self._tasks = [asyncio.create_task(self._keep(name, make), name=name) for name, make in self._roles.items()]
+        self._started.set()
 
     async def failed(self) -> None:
         """Wait until a role has failed for good, and raise its error; returns if all were stopped."""
-        if self._tasks:
-            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
+        await self._started.wait()
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
 
     async def stop(self) -> None:
         """Stop every role; returns when all have ended. Errors are raised by `failed`, not here."""

@@ -59,9 +59,8 @@ async def _start(settings: Settings, clock: Clock, embedded_broker: bool, stack:
     notes: list[str] = []
     dsn = settings.postgres
     if dsn is None:
-        folder = settings.data_dir / "postgres"
-        dsn = (await stack.enter_async_context(EmbeddedPostgres(folder))).dsn
-        notes.append(f"PostgreSQL is embedded; its data are in {folder}.")
+        dsn = (await stack.enter_async_context(EmbeddedPostgres(settings.data_dir))).dsn
+        notes.append(f"PostgreSQL is embedded; its data are in {settings.data_dir}.")
     if applied := await migrate(dsn):
         notes.append(f"The database was migrated: {', '.join(applied)}.")
     pool = await create_pool(dsn, size=POOL_SIZE)

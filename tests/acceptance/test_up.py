@@ -74,6 +74,7 @@ def test_crash_and_restart_lose_no_event(up: Callable[..., Any]) -> None:
     assert {one["outcome"] for one in answer["outcomes"]} == {"queued"}
     engine.kill()
     engine.start()
+    engine.call("POST", "/v1/clock", {"now": "2026-01-05T11:00:00Z"})
     again = engine.call("POST", "/v1/events", events, "application/cloudevents-batch+json")
     balance = engine.call("GET", f"/v1/customers/acme/balance?after={again['position']}")
     assert [(one["quantity"], one["amount"]) for one in balance["charges"]] == [("1000", "1")]
@@ -97,22 +98,22 @@ def test_reset_drops_everything_but_the_keys(up: Callable[..., Any]) -> None:
     meter = {"event_type": "call", "aggregation": "count"}
     event = {"specversion": "1.0", "id": "e1", "source": "app", "type": "call", "subject": "acme"}
 
-    def once() -> Any:
-        """One counted event, from nothing."""
+    def once(later: str) -> Any:
+        """The balance at an instant after one counted event, from nothing."""
         price = {"model": "per_unit", "unit": "2"}
         plan = {"currency": "USD", "period": "month", "charges": {"calls": {"meter": "calls", "price": price}}}
         engine.call("POST", "/v1/catalog", {"meters": {"calls": meter}, "plans": {"pay": plan}})
         engine.call("PUT", "/v1/customers/acme", {"currency": "USD"})
         engine.call("POST", "/v1/subscriptions", {"id": "s1", "customer": "acme", "plan": "pay"})
         position = engine.call("POST", "/v1/events", event)["position"]
+        engine.call("POST", "/v1/clock", {"now": later})
         return engine.call("GET", f"/v1/customers/acme/balance?after={position}")
 
-    first = once()
-    assert first["accrued"] == "2"
+    assert once("2026-01-05T11:00:00Z")["accrued"] == "2"
     assert engine.call("POST", "/v1/reset", {"now": "2025-12-01T00:00:00Z"}) == {"now": "2025-12-01T00:00:00Z"}
     assert engine.call("GET", "/v1/customers/acme")["code"] == "unknown_customer"
     assert engine.call("GET", "/v1/meters")["items"] == []
-    assert once()["accrued"] == "2"
+    assert once("2025-12-01T01:00:00Z")["accrued"] == "2"
 
 
 @pytest.mark.parametrize(
