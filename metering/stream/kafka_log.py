@@ -19,7 +19,8 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from metering.clock import Clock
 from metering.errors import ConfigurationError, LogUnavailable
-from metering.stream.kafka_reader import KafkaReader, records_of, stop_client
+from metering.stream.kafka_reader import KafkaReader, stop_client
+from metering.stream.kafka_records import RecordMaker
 from metering.stream.kafka_topic import open_topic
 from metering.stream.log import Message, Position, Reader, Record
 
@@ -91,7 +92,8 @@ class KafkaLog:
             raise LogUnavailable(f"Kafka at {self._bootstrap} answers no more: {error}") from error
 
     def consumer(self, **settings: Any) -> AIOKafkaConsumer:
-        """A consumer as every reader of this log wants it: nothing is skipped or committed by itself."""
+        """A consumer as every reader of this log wants it: its `getmany` answers `Record`s, and nothing is skipped or
+        committed by itself."""
         return AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             enable_auto_commit=False,
@@ -100,6 +102,7 @@ class KafkaLog:
             max_partition_fetch_bytes=FETCH_BYTES,
             request_timeout_ms=REQUEST_MS,
             check_crcs=True,
+            key_deserializer=RecordMaker(self._clock),
             **settings,
         )
 
@@ -234,7 +237,7 @@ class KafkaLog:
             idle_at = time.monotonic() + ANSWER_SECONDS
             while begin <= last and time.monotonic() < idle_at:
                 got = (await finder.getmany(here, timeout_ms=200)).get(here, [])
-                records += [record for record in records_of(got, self._clock) if record.offset <= last]
+                records += [record for record in got if record.offset <= last]
                 begin = await finder.position(here)
                 if got:
                     idle_at = time.monotonic() + ANSWER_SECONDS
@@ -256,7 +259,7 @@ class KafkaLog:
 
     def reader(self) -> Reader:
         """A member of the group, or with `group=None` the owner of all partitions."""
-        return KafkaReader(self, self._topic, self._clock, self._group)
+        return KafkaReader(self, self._topic, self._group)
 
     async def stop(self) -> None:
         """See `Log.stop`."""

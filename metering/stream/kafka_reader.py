@@ -8,10 +8,10 @@ answered. So `poll` hands out nothing of a partition before its `seek`, and noth
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import (
     CorruptRecordException,
     IllegalStateError,
@@ -22,7 +22,6 @@ from aiokafka.errors import (
     RecordTooLargeError,
 )
 
-from metering.clock import Clock
 from metering.errors import LogUnavailable, OffsetLost
 from metering.stream.log import Assigned, Record, Revoked
 
@@ -52,35 +51,12 @@ class Fetchable(Protocol):
         ...
 
 
-def records_of(consumed: Iterable[ConsumerRecord[bytes, bytes]], clock: Clock) -> list[Record]:
-    """Records as the engine reads them, `received` by the rule of design 3."""
-    own_time = clock.settable
-    return [
-        Record(
-            record.offset,
-            record.timestamp * 1_000 if record.timestamp_type == 1 and not own_time else _received(record, clock),
-            record.value,
-            record.headers,
-        )
-        for record in consumed
-    ]
-
-
-def _received(record: ConsumerRecord[bytes, bytes], clock: Clock) -> int:
-    """The header that gateway or emitter wrote, else the present: the broker does not know when it was appended."""
-    for name, value in record.headers:
-        if name == "received" and value is not None and len(value) <= 20 and value.isdigit():
-            return int(value)
-    return clock.now()
-
-
 class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
     """See `log.Reader`. `group=None`: the one reader owns every partition, nobody else may read."""
 
-    def __init__(self, log: Fetchable, topic: str, clock: Clock, group: str | None) -> None:
+    def __init__(self, log: Fetchable, topic: str, group: str | None) -> None:
         self._log = log
         self._topic = topic
-        self._clock = clock
         self._group = group
         self._consumer: AIOKafkaConsumer | None = None
         self._assigned: Assigned
@@ -188,8 +164,8 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
             return {}
         polled = {}
         for here, consumed in got.items():
-            records = polled[here.partition] = records_of(consumed, self._clock)
-            self._next[here.partition] = records[-1].offset + 1
+            polled[here.partition] = consumed
+            self._next[here.partition] = consumed[-1].offset + 1
         if polled:
             self._record_at = time.monotonic()
         else:
@@ -198,7 +174,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _fetched(
         self, consumer: AIOKafkaConsumer, records_max: int, wait_s: float
-    ) -> dict[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]:
+    ) -> dict[TopicPartition, list[Record]]:
         """What aiokafka has; it waits without a limit while the group rebalances, hence the time-out around it."""
         try:
             async with asyncio.timeout(wait_s + 1):
