@@ -11,7 +11,7 @@ from metering.invoices.finals import FinalInvoices
 from metering.invoices.late import DraftRow, matched
 from metering.invoices.owed import late_from
 from metering.postgres.queries import queries
-from metering.rater.source import AccrualUsage
+from metering.rater.source import AccrualUsage, segments_of
 from metering.subscriptions.accounts import Accounts
 from rating.account import Account
 from rating.billed import Billed, Invoice, show_line
@@ -109,7 +109,7 @@ async def _usage(lent: asyncpg.Connection, work: Sequence[_Work], late_window: i
     until = max((issue.issued for issue in found), default=0)
     accounts = [one.account for one in work]
     rows = await lent.fetch(queries().totals_since, [account.key for account in accounts], Instant(since).moment())
-    return AccrualUsage(accounts, rows, since, until + 1)
+    return AccrualUsage(segments_of(accounts, since, until + 1), rows)
 
 
 def _drafted(

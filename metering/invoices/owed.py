@@ -1,7 +1,7 @@
 """All that a customer's balance and drafts are made of, read at one instant in one statement."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -10,18 +10,21 @@ from metering.invoices.detail import id_of
 from metering.invoices.finals import FinalInvoices, Finals
 from metering.invoices.late import DraftRow, matched
 from metering.postgres.queries import queries
-from metering.rater.source import AccrualUsage
+from metering.rater.source import AccrualUsage, Segment, segments_of
 from metering.subscriptions.accounts import Accounts, Written
 from rating.account import Account
 from rating.billed import Billed, Invoice
 from rating.invoice import draft
-from rating.issues import Issue, Part, issues, last_issue, open_part
+from rating.issues import Issue, Part, issues, last_issue, next_issue, open_part
 from rating.subscription import FOREVER
+from rating.usage import UsageRequest
 from schemas.instants import DAY, HOUR, Instant
 
-FLOORS_MAX: Final = 100_000
+FRAMES_MAX: Final = 20_000
 FIRST_FLOOR: Final = 70 * DAY
 """How far back totals are read of a customer that was not read before: two months and some days."""
+
+TOTAL_COLUMNS: Final = ("customer", "subscription", "charge", "segment_start", "dimensions", "events", "quantity")
 
 
 class Owed(NamedTuple):
@@ -48,6 +51,21 @@ class Owed(NamedTuple):
         return made, billed
 
 
+class _Frame(NamedTuple):
+    """What follows from an account and its drafts alone, at any instant of since <= t < until: no issue is in between.
+
+    `floor`: totals of segments that ended before it are not needed.
+    """
+
+    account: Account
+    drafts: tuple[Issue, ...]
+    since: int
+    until: int
+    floor: int
+    late_from: int
+    segments: Mapping[UsageRequest, Segment]
+
+
 class OwedReader:
     """Reads what customers owe; `late_window` in microseconds is how late an event may be (spec 2.4)."""
 
@@ -55,39 +73,40 @@ class OwedReader:
         self._accounts = accounts
         self._finals = finals
         self._late_window = late_window
-        self._floors: OrderedDict[str, int] = OrderedDict()
+        self._frames: OrderedDict[str, _Frame] = OrderedDict()
 
     async def read(self, connection: asyncpg.Connection, customer: str, now: int) -> Owed | None:
         """What a customer owes at an instant, None if there is no such customer."""
-        floor = self._floors.get(customer, now - FIRST_FLOOR)
+        frame = self._frames.get(customer)
+        floor = now - FIRST_FLOOR if frame is None else frame.floor
         while True:
             row = await connection.fetchrow(queries().owing, customer, Instant(floor).moment())
             if row is None:
                 return None
-            account = await self._accounts.of(
-                connection, Written(customer, row["definition"], row["acts"], row["catalog"])
-            )
+            account = await self._accounts.of(connection, Written(customer, *row[:3]))
             drafts = _drafts(account, row, now)
-            late = late_from_of(account, drafts, now, self._late_window)
-            needed = min([now, late, *(issue.start for issue in drafts), *_open_starts(account, now)])
-            if needed >= floor or not row["more"]:
+            if frame is None or frame.account is not account or frame.drafts != drafts or not _holds(frame, now):
+                frame = self._keep(_frame(account, drafts, now, self._late_window))
+            if frame.floor >= floor or not row["more"]:
                 break
-            floor = needed
-        self._remember(customer, needed)
+            floor = frame.floor
         finals = (await self._finals.load(connection, {customer: row["finals"]}))[customer]
-        usage = AccrualUsage([account], _totals(customer, row["totals"]), needed, now + 1)
-        return Owed(account, row["partition"], finals, drafts, late, usage)
+        totals: list[Any] = [dict(zip(TOTAL_COLUMNS, (customer, *total), strict=True)) for total in row["totals"]]
+        usage = AccrualUsage(frame.segments, totals)
+        return Owed(account, row["partition"], finals, drafts, frame.late_from, usage)
 
     def forget(self) -> None:
         """Remember nothing: all data was dropped."""
         self._accounts.forget()
         self._finals.forget()
-        self._floors.clear()
+        self._frames.clear()
 
-    def _remember(self, customer: str, floor: int) -> None:
-        self._floors[customer] = floor
-        if len(self._floors) > FLOORS_MAX:
-            self._floors.popitem(last=False)
+    def _keep(self, frame: _Frame) -> _Frame:
+        self._frames[frame.account.key] = frame
+        self._frames.move_to_end(frame.account.key)
+        if len(self._frames) > FRAMES_MAX:
+            self._frames.popitem(last=False)
+        return frame
 
 
 def late_from(parts: Sequence[Part], late_window: int) -> int:
@@ -95,33 +114,37 @@ def late_from(parts: Sequence[Part], late_window: int) -> int:
     return min((part.since - late_window - HOUR for part in parts if part.since > -FOREVER), default=FOREVER)
 
 
-def late_from_of(account: Account, drafts: Sequence[Issue], now: int, late_window: int) -> int:
-    """The same for all of an account: its drafts, and what is open after them."""
+def _holds(frame: _Frame, now: int) -> bool:
+    return frame.since <= now < frame.until
+
+
+def _frame(account: Account, drafts: tuple[Issue, ...], now: int, late_window: int) -> _Frame:
+    late = late_from(_parts(account, drafts, now, late_window), late_window)
+    periods = (subscription.course.period_at(now) for subscription in account.subscriptions.values())
+    starts = [period.start for period in periods if period is not None]
+    floor = min([now, late, *(issue.start for issue in drafts), *starts])
+    # Segments that begin within a day are in it too, so that a day's readings share one frame at the most.
+    until = min(next_issue(account, now), now + DAY)
+    return _Frame(account, drafts, now, until, floor, late, segments_of([account], floor, until + 1))
+
+
+def _parts(account: Account, drafts: Sequence[Issue], now: int, late_window: int) -> list[Part]:
+    """What late events may correct: drafts, what is open, and what ended not so long ago."""
     parts = [part for issue in drafts for part in issue.parts]
     for subscription in account.subscriptions.values():
         if not subscription.ended(now):
             parts.append(open_part(account, subscription, now)[0])
         elif last_issue(subscription) > now - 2 * late_window:
             parts.append(Part(subscription, last_issue(subscription)))
-    return late_from(parts, late_window)
+    return parts
 
 
 def _drafts(account: Account, row: asyncpg.Record, now: int) -> tuple[Issue, ...]:
     """The issues that are not final: those that have a row, and those that no scheduler has come to yet."""
+    due_from = FOREVER if row["due_from"] is None else Instant.of(row["due_from"])
+    if not row["drafts"] and due_from > now:
+        return ()
     rows = [DraftRow(name, subscription, Instant.of(issued)) for name, subscription, issued in row["drafts"]]
-    found = matched(account, rows, now)
-    if row["due_from"] is not None:
-        due = issues(account, Instant.of(row["due_from"]) - 1, now)
-        found = {**{id_of(account.key, one.key): one for one in due}, **found}
+    due = issues(account, due_from - 1, now) if due_from <= now else []
+    found = {**{id_of(account.key, one.key): one for one in due}, **matched(account, rows, now)}
     return tuple(sorted(found.values(), key=lambda one: one.order))
-
-
-def _open_starts(account: Account, now: int) -> list[int]:
-    """The starts of the billing periods that are open."""
-    periods = (subscription.course.period_at(now) for subscription in account.subscriptions.values())
-    return [period.start for period in periods if period is not None]
-
-
-def _totals(customer: str, rows: Sequence[Any]) -> list[Any]:
-    names = ("subscription", "charge", "segment_start", "dimensions", "events", "quantity")
-    return [{"customer": customer, **dict(zip(names, row, strict=True))} for row in rows]

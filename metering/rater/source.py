@@ -1,6 +1,6 @@
 """The table `accrual`, read as the quantities that billing asks for: a row a total, however much usage is in it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import asyncpg
 
@@ -12,26 +12,22 @@ from rating.segments import segments_between
 from rating.usage import Combination, Quantity, UsageRequest
 from schemas.instants import Instant
 
-_Segment = tuple[str, str, str, int]
+Segment = tuple[str, str, str, int]
 """Customer, subscription, charge, start of the segment."""
 
 
 class AccrualUsage:
     """`rating.usage.UsageSource` over rated totals: it knows whole segments, asked for to their end or to now."""
 
-    def __init__(self, accounts: Iterable[Account], rows: Iterable[asyncpg.Record], since: int, until: int) -> None:
-        """`rows` of the query `accruals_of`; segments that overlap [since, until) can be asked for."""
-        self._totals: dict[_Segment, dict[Combination, Quantity]] = {}
+    def __init__(self, segments: Mapping[UsageRequest, Segment], rows: Iterable[asyncpg.Record]) -> None:
+        """`segments` of `segments_of` can be asked for; `rows` have the columns of the query `accruals_of`."""
+        self._totals: dict[Segment, dict[Combination, Quantity]] = {}
         for row in rows:
             segment = (row["customer"], row["subscription"], row["charge"], Instant.of(row["segment_start"]))
             combination = combination_of(row["dimensions"])
             quantity = quantity_of(row["quantity"], row["events"])
             self._totals.setdefault(segment, {})[combination] = quantity
-        self._segments: dict[UsageRequest, _Segment] = {}
-        for account in accounts:
-            for found in segments_between(account, since, until):
-                key = _key(found.request())
-                self._segments[key] = (account.key, found.subscription.id, found.charge, found.start)
+        self._segments = segments
 
     @classmethod
     async def load(
@@ -39,7 +35,7 @@ class AccrualUsage:
     ) -> "AccrualUsage":
         """Read what will be asked for."""
         rows = await connection.fetch(queries().accruals_of, [account.key for account in accounts])
-        return cls(accounts, rows, since, until)
+        return cls(segments_of(accounts, since, until), rows)
 
     def quantities(self, requests: Sequence[UsageRequest]) -> list[dict[Combination, Quantity]]:
         """See `UsageSource`; `KeyError` for a span that is no segment."""
@@ -50,6 +46,16 @@ class AccrualUsage:
         if not request.by and not totals:
             return {(): Quantity(0)}
         return {combination: totals[combination] for combination in sorted(totals)}
+
+
+def segments_of(accounts: Iterable[Account], since: int, until: int) -> dict[UsageRequest, Segment]:
+    """The segments of accounts that overlap [since, until), by what is asked for (`_key`)."""
+    found = {}
+    for account in accounts:
+        for segment in segments_between(account, since, until):
+            key = _key(segment.request())
+            found[key] = (account.key, segment.subscription.id, segment.charge, segment.start)
+    return found
 
 
 def _key(request: UsageRequest) -> UsageRequest:
