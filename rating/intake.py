@@ -3,7 +3,7 @@
 All events are read in one pass of the extractor that the stream uses too; what depends on their order follows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ class Intake:
         self.usage = MemoryUsage(meters)
         extractor = Extractor(meters)
         batch = self._batch = extractor.read(raws, received)
-        self._seen: dict[tuple[str, str, str], int] = {}
+        self._first: dict[tuple[str, str, str], int] | None = None
         self._by_identity: dict[tuple[str, str], list[str]] | None = None
         self._voids: list[tuple[str, int, int]] = []
         self._voided: set[int] = set()
@@ -48,10 +48,10 @@ class Intake:
         """Void an event among the first `rows_before` that arrived, from the instant `at` on (2.7)."""
         if self._by_identity is None:
             self._by_identity = {}
-            for owner, its_source, its_id in self._seen:
+            for owner, its_source, its_id in self._seen():
                 self._by_identity.setdefault((its_source, its_id), []).append(owner)
         owners = [subject] if subject is not None else self._by_identity.get((source, identity), [])
-        found = [self._seen.get((owner, source, identity), rows_before) for owner in owners]
+        found = [self._seen().get((owner, source, identity), rows_before) for owner in owners]
         known = [row for row in found if row < rows_before]
         if len(known) != 1:
             return Refusal.AMBIGUOUS_IDENTITY if known else Refusal.UNKNOWN_EVENT
@@ -93,15 +93,12 @@ class Intake:
         """The rows that are stored: valid, first of their identity, and on time (2.2: identity is looked at first)."""
         future, old = in_future(batch.time, batch.received), too_old(batch.time, batch.received, late_window)
         refused = future | old | ~batch.valid
-        keys = list(zip(batch.subjects, batch.sources, batch.ids, strict=True))
-        if not refused.any():
-            self._seen = {key: row for row, key in enumerate(keys)}
-            if len(self._seen) == len(keys):
-                return np.arange(len(keys), dtype=np.int64)
-            self._seen = {}
+        if not refused.any() and len(set(batch.ids)) == len(batch):
+            return np.arange(len(batch), dtype=np.int64)
+        seen = self._first = {}
         accepted = []
-        for row, (key, bad) in enumerate(zip(keys, refused.tolist(), strict=True)):
-            first = self._seen.get(key) if batch.valid[row] else None
+        for row, (key, bad) in enumerate(zip(_keys(batch), refused.tolist(), strict=True)):
+            first = seen.get(key) if batch.valid[row] else None
             if first is not None:
                 same = same_content(self._raws[first], self._raws[row])
                 self._repeats[Outcome.DUPLICATE if same else Outcome.DUPLICATE_CONFLICT] += 1
@@ -110,9 +107,15 @@ class Intake:
                 code = code if batch.valid[row] else Outcome.EVENT_INVALID
                 self._rejected.append((row, 0, self._rejection(row, code, None)))
             else:
-                self._seen[key] = row
+                seen[key] = row
                 accepted.append(row)
         return np.array(accepted, dtype=np.int64)
+
+    def _seen(self) -> dict[tuple[str, str, str], int]:
+        """The accepted row of each identity; made when it is first needed where all ids differ."""
+        if self._first is None:
+            self._first = {key: row for row, key in enumerate(_keys(self._batch))}
+        return self._first
 
     def _rejection(self, row: int, code: Outcome, meter: str | None) -> RejectedEvent:
         source: Any = self._batch.sources[row]
@@ -141,6 +144,11 @@ class Intake:
         return {
             name: (received[bounds[i] : bounds[i + 1]], time[bounds[i] : bounds[i + 1]]) for name, i in codes.items()
         }
+
+
+def _keys(batch: Batch) -> Iterator[tuple[str, str, str]]:
+    """The identities of a batch, row by row (2.2)."""
+    return zip(batch.subjects, batch.sources, batch.ids, strict=True)
 
 
 def _names_of(raw: bytes) -> tuple[str | None, str | None]:
