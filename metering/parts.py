@@ -8,8 +8,9 @@ from typing import Final
 import asyncpg
 from aiohttp import web
 
-from metering.api import balance, rejected, usage
+from metering.api import balance, key_routes, rejected, usage
 from metering.api import clock as clocks
+from metering.api.keys import Keys
 from metering.api.probes import Check
 from metering.catalog import http as catalog
 from metering.catalog.store import CatalogStore
@@ -85,7 +86,7 @@ class Parts:
 
         return {"postgres": store, "log": log}
 
-    def routes(self) -> list[Iterable[web.AbstractRouteDef]]:
+    def routes(self, keys: Keys) -> list[Iterable[web.AbstractRouteDef]]:
         """Every route of the API."""
         pool, clock, late_window = self._pool, self._clock, self._settings.late_window
         customers = CustomerStore(pool, clock, self._log.partitions)
@@ -98,6 +99,7 @@ class Parts:
             invoices.routes(InvoiceStore(pool, clock, self._owed, late_window)),
             usage.routes(pool),
             rejected.routes(pool),
+            key_routes.routes(keys),
         ]
         if isinstance(clock, SettableClock):
             found.append(clocks.routes(clock, self._settle, self._reset))

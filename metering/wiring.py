@@ -75,7 +75,7 @@ async def _start(settings: Settings, clock: Clock, embedded_broker: bool, stack:
     parts = Parts(settings, clock, pool, log)
     stack.push_async_callback(parts.stop)
     parts.start()
-    url = await serve(make_app(keys, *parts.routes()), settings.host, settings.port, stack, notes)
+    url = await serve(make_app(keys, *parts.routes(keys)), settings.host, settings.port, stack, notes)
     probes_url = await serve(make_probes(parts.checks()), settings.host, settings.metrics_port, stack, notes)
     return Engine(url, probes_url, admin_key, tuple(notes), parts.failed)
 

@@ -108,6 +108,17 @@ def test_package_imports_only_along_the_arrow(package: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_product_does_not_import_what_is_for_tests() -> None:
+    wrong = [
+        f"{relative(path)}:{line} imports {name}"
+        for path in modules("metering")
+        if "testing" not in path.parts
+        for line, name in imported(ast.parse(path.read_text()))
+        if name.startswith("metering.testing")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_rating_is_calculation_only() -> None:
     wrong = [
         f"{relative(path)}:{line} {reason}"

@@ -26,7 +26,7 @@ CALLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "random.random": ("a random.Random(seed) that the caller passes in", ()),
 }  # fmt: skip
 TEXTS: dict[str, tuple[str, str]] = {
-    "unfinished": (r"\b(?:FIX[M]E|TO[D]O|XX[X]|HAC[K])\b", "do it, or open an issue"),
+    "unfinished": (r"\b(?:FIX[M]E|TO[D]O|HAC[K])\b", "do it, or open an issue"),
     "machine path": (r"(?:^|[^\w.\-])/(?:wor[k]|far[m]|roo[t]|hom[e]|User[s])/", "a path relative to the project"),
     "conflict": (r"^(?:<{7}|>{7}) ", "resolve the conflict"),
 }

@@ -3,18 +3,25 @@
 import re
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from prometheus_client import Counter
 
 from metering import config
+from metering.api.app import make_app
+from metering.api.keys import Keys
+from metering.api.probes import make_probes
+from metering.clock import SettableClock
 from metering.observe import metrics
+from metering.parts import Parts
+from metering.testing.broker import MemoryLog
 from schemas.http import Code
+from schemas.instants import Instant
 from schemas.outcome import Outcome, Refusal
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
-ROUTE = re.compile(r"""\bweb\.(get|post|put|delete|patch)\(\s*"(/[^"]*)\"""")
 
 
 def rows(page: str) -> dict[str, str]:
@@ -46,10 +53,15 @@ def metric_names() -> set[str]:
 
 
 def routes() -> set[str]:
+    """Every route of both ports, with a settable clock."""
+    clock, nothing = SettableClock(Instant(0)), cast(Any, None)
+    parts = Parts(config.Settings(), clock, nothing, MemoryLog(clock))
+    apps = [make_app(Keys(nothing, clock), *parts.routes(Keys(nothing, clock))), make_probes(parts.checks())]
     return {
-        f"{method.upper()} {path}"
-        for source in sorted((ROOT / "metering").rglob("*.py"))
-        for method, path in ROUTE.findall(source.read_text())
+        f"{route.method} {route.resource.canonical}"
+        for app in apps
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
     }
 
 
