@@ -30,9 +30,7 @@ async def claim_clock(pool: asyncpg.Pool, clock: Clock) -> str | None:
             f"these data were made under a settable clock, which is at {found}: start with --clock, or on other data"
         )
     if found == SYSTEM_CLOCK:
-        raise ConfigurationError(
-            "these data live by the machine's clock: for --clock choose others with --data-dir"
-        )
+        raise ConfigurationError("these data live by the machine's clock: for --clock choose others with --data-dir")
     left = Instant.parse(found)
     if left <= clock.now():
         return None

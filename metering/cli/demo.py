@@ -94,6 +94,7 @@ async def _play(month: Month, seconds: int, tell: Callable[[str], None], as_json
         "events_per_second": rate,
         "accrued": dict(accrued),
         "invoice": invoice,
+        "explained": await month.explained(invoice),
         "check": check(invoice, expected) | {"distinct_events": len(month.traffic.used)},
     }  # fmt: skip
 
@@ -129,12 +130,12 @@ def _addresses(engine: Engine, invoice: str) -> dict[str, str]:
 def _close(report: dict[str, Any], key: str) -> None:
     """The end of what a person reads: the invoice, the check, the addresses."""
     CONSOLE.print(demo_view.invoice(report["invoice"], SHOWN.timezone))
-    for text in demo_view.summary(report):
+    for text in [*demo_view.arithmetic(report["invoice"], report["explained"]), *demo_view.summary(report)]:
         say(text)
     for name, address in report["addresses"].items():
         say(f"  {name.replace('_', ' '):13} {address}")
-    balance = f"{report['addresses']['api']}/v1/customers/{SHOWN.key}/balance"
-    say(f"  try           curl -H 'Authorization: Bearer {key}' {balance}")
+    page = report["addresses"]["invoice_html"]
+    say(f"\nThe API needs a key: curl -H 'Authorization: Bearer {key}' {page} > invoice.html")
 
 
 async def _stay() -> None:

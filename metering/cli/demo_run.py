@@ -121,6 +121,12 @@ class Month:
                 shown = invoice
         return shown
 
+    async def explained(self, invoice: dict[str, Any]) -> list[str]:
+        """The arithmetic of each line of an invoice."""
+        path = f"/v1/invoices/{invoice['id']}/lines"
+        numbers = range(1, len(invoice["lines"]) + 1)
+        return [(await self._client.get(f"{path}/{number}/explain"))["text"] for number in numbers]
+
     def expected(self) -> list[Expected]:
         """The shown invoice's usage lines as the events that were made say."""
         text = files("metering.catalog").joinpath("sample.yaml").read_text("utf-8")

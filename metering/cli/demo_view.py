@@ -1,6 +1,6 @@
 """What the demo shows: a table while events flow, then one invoice line by line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -82,6 +82,17 @@ def grouped(quantity: str) -> str:
     """A decimal with its thousands apart."""
     whole, point, rest = quantity.partition(".")
     return (f"{int(whole):,}" if whole.isdigit() else whole) + point + rest
+
+
+def arithmetic(tree: Mapping[str, Any], explained: Sequence[str]) -> list[str]:
+    """How the usage lines of an invoice come about."""
+    lines = zip(tree["lines"], explained, strict=True)
+    names = ((f"{one['charge']} {' '.join(one['dimensions'].values())}", one["kind"], text) for one, text in lines)
+    return [
+        "",
+        "How the usage lines come about:",
+        *(f"  {name:14} {text}" for name, kind, text in names if kind == "usage"),
+    ]
 
 
 def summary(report: Mapping[str, Any]) -> list[str]:

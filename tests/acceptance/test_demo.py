@@ -2,12 +2,14 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,48 @@ def test_demo_interrupted_stops_within_seconds_and_leaves_nothing(open_folder: P
     finally:
         process.kill()
         process.wait()
+
+
+def test_demo_on_a_terminal_shows_a_table_and_stays_up_until_ctrl_c(open_folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TMPDIR": str(open_folder), "TERM": "xterm", "COLUMNS": "140"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "metering", "demo", "--seconds", "2"],
+        stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        said = until(ours, "until Ctrl-C")
+        assert "events/s" in said
+        assert "accrued, USD" in said
+        assert "Checked: the 6 usage lines" in said
+        api = re.search(r"api +(http://127\.0\.0\.1:\d+)", said)
+        key = re.search(r"Bearer (\S+)'", said)
+        assert api
+        assert key
+        request = urllib.request.Request(f"{api[1]}/v1/customers/acme/balance")  # noqa: S310 - loopback
+        request.add_header("Authorization", f"Bearer {key[1]}")
+        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - loopback
+            assert json.loads(response.read())["currency"] == "USD"
+        process.send_signal(signal.SIGINT)
+        until(ours, "Stopping")
+        assert process.wait(15) == 0
+        assert list(open_folder.iterdir()) == []
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def until(terminal: int, wanted: str) -> str:
+    """Read what a terminal shows until a text has come; fails when the process ends before."""
+    said = ""
+    while wanted not in said:
+        try:
+            said += os.read(terminal, 65_536).decode(errors="replace")
+        except OSError:
+            pytest.fail(f"it ended before it said {wanted!r}:\n{said}")
+    return said
 
 
 @pytest.mark.parametrize(
