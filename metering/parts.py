@@ -88,15 +88,15 @@ class Parts:
 
     def routes(self, keys: Keys) -> list[Iterable[web.AbstractRouteDef]]:
         """Every route of the API."""
-        pool, clock, late_window = self._pool, self._clock, self._settings.late_window
+        pool, clock = self._pool, self._clock
         customers = CustomerStore(pool, clock, self._log.partitions)
-        balances = balance.Balances(pool, clock, self._owed, self._watermarks, late_window)
+        balances = balance.Balances(pool, clock, self._owed, self._watermarks)
         found: list[Iterable[web.AbstractRouteDef]] = [
             ingest.routes(self._gateway),
             catalog.routes(CatalogStore(pool, clock, self._log.partitions), customers),
             subscriptions.routes(customers, Acts(pool, clock, self._log, self._accounts), clock),
             balance.routes(balances),
-            invoices.routes(InvoiceStore(pool, clock, self._owed, late_window)),
+            invoices.routes(InvoiceStore(pool, clock, self._owed)),
             usage.routes(pool),
             rejected.routes(pool),
             key_routes.routes(keys),

@@ -29,16 +29,13 @@ AFTER_PAUSE_SECONDS: Final = 0.01
 
 
 class Balances:
-    """Reads balances; `late_window` in microseconds (spec 2.4)."""
+    """Reads balances."""
 
-    def __init__(
-        self, pool: asyncpg.Pool, clock: Clock, owed: OwedReader, watermarks: Watermarks, late_window: int
-    ) -> None:
+    def __init__(self, pool: asyncpg.Pool, clock: Clock, owed: OwedReader, watermarks: Watermarks) -> None:
         self._pool = pool
         self._clock = clock
         self._owed = owed
         self._watermarks = watermarks
-        self._late_window = late_window
 
     async def read(self, customer: str) -> Balance | None:
         """The balance of a customer now, None if there is no such customer."""
@@ -48,7 +45,7 @@ class Balances:
             owed = await self._owed.read(lent, customer, now)
         if owed is None:
             return None
-        _, drafted = owed.drafted(self._late_window)
+        _, drafted = owed.drafted()
         owing = Owing(
             account=owed.account,
             now=now,

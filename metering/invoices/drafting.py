@@ -36,6 +36,7 @@ async def draft_due(
     rows = await lent.fetch(queries().take_due, now.moment(), CHUNK_CUSTOMERS)
     if not rows:
         return Drafted(0, 0)
+    late_window = max(late_window, await lent.fetchval(queries().late_window))
     known = await accounts.load_many(lent, [row["customer"] for row in rows])
     found: list[Issue] = []
     later: dict[str, int] = {}
@@ -45,7 +46,7 @@ async def draft_due(
         found += issues(account, at - 1, now)
         later[account.key] = next_issue(account, now)
         if ended := ended_finally(account, at, grace, late_window):
-            found += await _late_issues(lent, owed, account, ended, at, now, late_window)
+            found += await _late_issues(lent, owed, account, ended, at, now)
     if found:
         await lent.execute(
             queries().insert_drafts,
@@ -68,7 +69,6 @@ async def _late_issues(
     ended: Sequence[Subscription],
     at: Instant,
     now: Instant,
-    late_window: int,
 ) -> list[Issue]:
     """Invoices of ended subscriptions whose usage has changed since, unless an open one takes it up (spec 8.9)."""
     state = await owed.read(lent, account.key, now)
@@ -77,7 +77,7 @@ async def _late_issues(
     for subscription in ended:
         issue = late_issue(subscription, at)
         if state is not None and subscription.id not in drafted:
-            since = late_from(issue.parts, late_window)
+            since = late_from(issue.parts, state.late_window)
             if draft(account, issue, state.finals.billed, state.usage, since) is not None:
                 found.append(issue)
     return found

@@ -69,6 +69,7 @@ async def finalize_ready(
     ready = await lent.fetch(queries().ready_drafts, list(complete), uptos, CHUNK_DRAFTS)
     if not ready:
         return Finalized(0, 0, 0)
+    late_window = max(late_window, await lent.fetchval(queries().late_window))
     partitions = {row["customer"]: row["partition"] for row in ready}
     locked = await lent.fetch(queries().lock_customers, sorted(partitions))
     customers = [row["key"] for row in locked]

@@ -35,16 +35,17 @@ class Owed(NamedTuple):
     finals: Finals
     drafts: tuple[Issue, ...]
     late_from: int
+    late_window: int
     usage: AccrualUsage
 
-    def drafted(self, late_window: int) -> tuple[list[tuple[Issue, Invoice | None]], Billed]:
+    def drafted(self) -> tuple[list[tuple[Issue, Invoice | None]], Billed]:
         """Each draft as an invoice as if it became final now, None without lines; and what is billed with them."""
         if not self.drafts:
             return [], self.finals.billed
         billed = Billed(self.finals.invoices)
         made: list[tuple[Issue, Invoice | None]] = []
         for issue in self.drafts:
-            invoice = draft(self.account, issue, billed, self.usage, late_from(issue.parts, late_window))
+            invoice = draft(self.account, issue, billed, self.usage, late_from(issue.parts, self.late_window))
             if invoice is not None:
                 billed.add(invoice)
             made.append((issue, invoice))
@@ -63,11 +64,15 @@ class _Frame(NamedTuple):
     until: int
     floor: int
     late_from: int
+    late_window: int
     segments: Mapping[UsageRequest, Segment]
 
 
 class OwedReader:
-    """Reads what customers owe; `late_window` in microseconds is how late an event may be (spec 2.4)."""
+    """Reads what customers owe.
+
+    `late_window` in microseconds is how late an event may be (spec 2.4); what a backfill has raised it to counts too.
+    """
 
     def __init__(self, accounts: Accounts, finals: FinalInvoices, late_window: int) -> None:
         self._accounts = accounts
@@ -85,15 +90,16 @@ class OwedReader:
                 return None
             account = await self._accounts.of(connection, Written(customer, *row[:3]))
             drafts = _drafts(account, row, now)
-            if frame is None or frame.account is not account or frame.drafts != drafts or not _holds(frame, now):
-                frame = self._keep(_frame(account, drafts, now, self._late_window))
+            late_window = max(self._late_window, row["late_window"])
+            if frame is None or not _holds(frame, account, drafts, now, late_window):
+                frame = self._keep(_frame(account, drafts, now, late_window))
             if frame.floor >= floor or not row["more"]:
                 break
             floor = frame.floor
         finals = (await self._finals.load(connection, {customer: row["finals"]}))[customer]
         totals: list[Any] = [dict(zip(TOTAL_COLUMNS, (customer, *total), strict=True)) for total in row["totals"]]
         usage = AccrualUsage(frame.segments, totals)
-        return Owed(account, row["partition"], finals, drafts, frame.late_from, usage)
+        return Owed(account, row["partition"], finals, drafts, frame.late_from, frame.late_window, usage)
 
     def forget(self) -> None:
         """Remember nothing: all data was dropped."""
@@ -114,8 +120,9 @@ def late_from(parts: Sequence[Part], late_window: int) -> int:
     return min((part.since - late_window - HOUR for part in parts if part.since > -FOREVER), default=FOREVER)
 
 
-def _holds(frame: _Frame, now: int) -> bool:
-    return frame.since <= now < frame.until
+def _holds(frame: _Frame, account: Account, drafts: tuple[Issue, ...], now: int, late_window: int) -> bool:
+    same = frame.account is account and frame.drafts == drafts and frame.late_window == late_window
+    return same and frame.since <= now < frame.until
 
 
 def _frame(account: Account, drafts: tuple[Issue, ...], now: int, late_window: int) -> _Frame:
@@ -125,7 +132,7 @@ def _frame(account: Account, drafts: tuple[Issue, ...], now: int, late_window: i
     floor = min([now, late, *(issue.start for issue in drafts), *starts])
     # Segments that begin within a day are in it too, so that a day's readings share one frame at the most.
     until = min(next_issue(account, now), now + DAY)
-    return _Frame(account, drafts, now, until, floor, late, segments_of([account], floor, until + 1))
+    return _Frame(account, drafts, now, until, floor, late, late_window, segments_of([account], floor, until + 1))
 
 
 def _parts(account: Account, drafts: Sequence[Issue], now: int, late_window: int) -> list[Part]:

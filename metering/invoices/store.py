@@ -34,13 +34,12 @@ def explained(account: Account, invoice: Invoice, before: Sequence[Invoice]) -> 
 
 
 class InvoiceStore:
-    """Invoices in Postgres; `late_window` in microseconds (spec 2.4)."""
+    """Invoices in Postgres."""
 
-    def __init__(self, pool: asyncpg.Pool, clock: Clock, owed: OwedReader, late_window: int) -> None:
+    def __init__(self, pool: asyncpg.Pool, clock: Clock, owed: OwedReader) -> None:
         self._pool = pool
         self._clock = clock
         self._owed = owed
-        self._late_window = late_window
 
     async def get(self, name: str) -> Kept | None:
         """An invoice by its id; None if there is none, or it is a draft without lines."""
@@ -71,7 +70,7 @@ class InvoiceStore:
         if row["status"] == "final":
             place = owed.finals.ids.index(name)
             return explained(owed.account, before[place], before[:place])
-        for issue, invoice in owed.drafted(self._late_window)[0]:
+        for issue, invoice in owed.drafted()[0]:
             if invoice is not None and id_of(issue.customer, issue.key) == name:
                 return explained(owed.account, invoice, before)
             before += [invoice] if invoice is not None else []
@@ -93,5 +92,5 @@ class InvoiceStore:
         owed = await self._owed.read(lent, customer, self._clock.now())
         if owed is None:
             return {}
-        made, _ = owed.drafted(self._late_window)
+        made, _ = owed.drafted()
         return {id_of(customer, issue.key): invoice for issue, invoice in made if invoice is not None}

@@ -157,6 +157,8 @@ class Checkpoint:
         await usage.add(lent, buckets)
         # 5 totals; usage of what has ended may make an invoice of its own
         await self._rater.put(lent, rated)
+        if len(counted) and (widest := int(arrived.late_window[counted].max())) > self._late_window:
+            await lent.execute(queries().raise_late_window, widest)  # invoices look back as far from now on
         if rated.ends:
             await mark_due(lent, late_arrivals(rated.ends, arrived.batch.subjects, _times(arrived, counted)))
         # 6 what was refused, and the counts of outcomes

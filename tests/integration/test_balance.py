@@ -151,3 +151,21 @@ async def test_late_event_adds_to_a_period_that_the_worker_had_forgotten(engine:
         ("adjustment", "7", "0.14"),
         ("usage", "10", "0.20"),
     ]
+
+
+async def test_backfill_of_a_final_period_is_an_adjustment_however_long_ago_it_was(engine: Engine) -> None:
+    await engine.move("2026-06-10T00:00:00Z")
+    headers = {"Metering-Late-Window": "1y"}
+    answer = await engine.api.post("/v1/events", [event("e1", 50, time="2026-01-15T00:00:00Z")], headers=headers)
+    assert answer.status == 202
+    await engine.committed()
+    before = await balance(engine)
+    await engine.move("2026-07-01T01:00:00Z")
+    (*_, july) = (await engine.api.get("/v1/invoices?customer=acme")).tree["items"]
+    adjusted = [
+        (line["quantity"], line["amount"], line["period"]["start"])
+        for line in july["lines"]
+        if line["kind"] == "adjustment"
+    ]
+    assert adjusted == [("50", "1.00", "2026-01-01T00:00:00Z")]
+    assert before["accrued"] == "10.3"  # 31.00 x 9 of 30 days, and 50 x 0.02

@@ -74,6 +74,14 @@ SELECT id, customer, status, number, issued_at, detail FROM invoice
 WHERE ($1::text IS NULL OR customer = $1) AND ($2::text IS NULL OR status = $2) AND (issued_at, id) > ($3, $4)
 ORDER BY issued_at, id LIMIT $5;
 
+-- name: late_window
+-- The widest late window that a backfill has asked for, in microseconds; 0: none has.
+SELECT coalesce((SELECT value FROM setting WHERE key = 'late_window'), '0')::bigint;
+
+-- name: raise_late_window
+INSERT INTO setting (key, value) VALUES ('late_window', $1::bigint::text)
+ON CONFLICT (key) DO UPDATE SET value = greatest(setting.value::bigint, EXCLUDED.value::bigint)::text;
+
 -- name: owing
 -- All that a balance or a draft is made of, read at one instant.
 -- $1 the customer; $2 totals of segments that ended before it are left out ("more" says whether there are any).
@@ -87,6 +95,7 @@ ARRAY(
 ) AS finals,
 ARRAY(SELECT ROW (id, subscription, issued_at) FROM invoice WHERE customer = c.key AND status = 'draft') AS drafts,
 (SELECT at FROM due WHERE customer = c.key) AS due_from,
+coalesce((SELECT value FROM setting WHERE key = 'late_window'), '0')::bigint AS late_window,
 ARRAY(
     SELECT ROW (r.subscription, r.charge, r.segment_start, r.dimensions, r.events, r.quantity)
     FROM accrual AS r WHERE r.customer = c.key AND r.segment_end > $2
