@@ -29,7 +29,11 @@ class LogReplaced(MeteringError):
 
 
 class OffsetLost(MeteringError):
-    """The next offset to read is no longer, or not yet, in the log."""
+    """The next offset to read is no longer, or not yet, in the log; `partition` says where, if it is only one."""
+
+    def __init__(self, message: str, partition: int | None = None) -> None:
+        super().__init__(message)
+        self.partition = partition
 
 
 class Fenced(MeteringError):

@@ -259,7 +259,7 @@ class KafkaLog:
 
     def reader(self) -> Reader:
         """A member of the group, or with `group=None` the owner of all partitions."""
-        return KafkaReader(self, self._topic, self._group)
+        return KafkaReader(self, self._topic, self._clock, self._group)
 
     async def stop(self) -> None:
         """See `Log.stop`."""

@@ -22,8 +22,10 @@ from aiokafka.errors import (
     RecordTooLargeError,
 )
 
+from metering.clock import Clock
 from metering.errors import LogUnavailable, OffsetLost
 from metering.stream.log import Assigned, Record, Revoked
+from metering.stream.polled_reader import offset_lost
 
 SESSION_MS: Final = 30_000
 """A member that is silent for so long has lost its partitions; above any pause of the event loop."""
@@ -54,9 +56,10 @@ class Fetchable(Protocol):
 class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
     """See `log.Reader`. `group=None`: the one reader owns every partition, nobody else may read."""
 
-    def __init__(self, log: Fetchable, topic: str, group: str | None) -> None:
+    def __init__(self, log: Fetchable, topic: str, clock: Clock, group: str | None) -> None:
         self._log = log
         self._topic = topic
+        self._clock = clock
         self._group = group
         self._consumer: AIOKafkaConsumer | None = None
         self._assigned: Assigned
@@ -66,6 +69,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._joined = asyncio.Event()
         self._owned = asyncio.Event()
         self._failure: BaseException | None = None
+        self._lost: list[OffsetLost] = []
         self._generation = 0
         self._corrupt_reads = 0
         self._record_at = self._asked_at = time.monotonic()
@@ -109,22 +113,29 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _take(self, gained: frozenset[int]) -> None:
         offsets = await self._assigned(gained)
-        here = [self._here(partition) for partition in offsets]
+        here = [self._here(partition) for partition in gained]
         assert self._consumer is not None
         begins = await self._consumer.beginning_offsets(here)
         ends = await self._log.ends()
-        for partition, offset in offsets.items():
+        for partition in gained:
             begin, end = begins[self._here(partition)], ends[partition]
-            if not begin <= offset <= end:
-                raise OffsetLost(
-                    f"partition {partition} of {self._topic} holds offsets {begin} to {end - 1}, the next to read is"
-                    f" {offset}; see docs/howto/operate.md"
-                )
-        for partition, offset in offsets.items():
-            self._consumer.seek(self._here(partition), offset)
-        self._next.update(offsets)
+            offset = offsets.get(partition)
+            if offset is not None and begin <= offset <= end:
+                self._consumer.seek(self._here(partition), offset)
+                self._next[partition] = offset
+                continue
+            if offset is not None:
+                self._lost.append(offset_lost(partition, offset, begin, end))
+            self._leave_alone(partition, begin)
         self._record_at = time.monotonic()
         self._owned.set()
+
+    def _leave_alone(self, partition: int, somewhere: int) -> None:
+        """Held, but not read: aiokafka wants a position all the same."""
+        assert self._consumer is not None
+        self._next.pop(partition, None)
+        self._consumer.seek(self._here(partition), somewhere)
+        self._consumer.pause(self._here(partition))
 
     async def _guarded(self, action: Callable[[], Any]) -> None:
         """aiokafka only logs what a callback raises; here it reaches `poll`."""
@@ -153,6 +164,8 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
             async with asyncio.timeout(wait_s):
                 await self._owned.wait()
         self._raise_failure()
+        if self._lost:
+            raise self._lost.pop()
         if not self._next:
             return {}
         generation = self._generation
@@ -163,14 +176,36 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
                     consumer.seek(here, self._next[here.partition])
             return {}
         polled = {}
-        for here, consumed in got.items():
-            polled[here.partition] = consumed
-            self._next[here.partition] = consumed[-1].offset + 1
+        for here, records in got.items():
+            if here.partition in self._next:
+                polled[here.partition] = records
+                self._next[here.partition] = records[-1].offset + 1
         if polled:
             self._record_at = time.monotonic()
-        else:
-            await self._watch(consumer)
-        return polled
+            return polled
+        await self._watch(consumer)
+        return await self._passed_over(consumer)
+
+    async def _passed_over(self, consumer: AIOKafkaConsumer) -> dict[int, list[Record]]:
+        """An empty message where the log ends in what is no message: the marker of a transaction, or an aborted one.
+
+        So whoever waits until everything before the log's end is committed does not wait for ever.
+        """
+        passed = {}
+        for partition, offset in self._next.items():
+            position = await self._position(consumer, partition)
+            if position is not None and position > offset:
+                passed[partition] = [Record(position - 1, self._clock.now(), b"[]")]
+        self._next |= {partition: records[0].offset + 1 for partition, records in passed.items()}
+        return passed
+
+    async def _position(self, consumer: AIOKafkaConsumer, partition: int) -> int | None:
+        """How far aiokafka has read; None while it does not know."""
+        with contextlib.suppress(IllegalStateError, TimeoutError):
+            async with asyncio.timeout(1):
+                position: int = await consumer.position(self._here(partition))
+                return position
+        return None
 
     async def _fetched(
         self, consumer: AIOKafkaConsumer, records_max: int, wait_s: float
@@ -181,7 +216,11 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 got = await consumer.getmany(timeout_ms=int(wait_s * 1_000), max_records=records_max)
         except (TimeoutError, NoOffsetForPartitionError):
             return {}  # No offset: a partition before its `seek`.
-        except (OffsetOutOfRangeError, RecordTooLargeError) as error:
+        except OffsetOutOfRangeError as error:
+            for here in error.args[0]:
+                self._lost.append(await self._out_of_range(consumer, here.partition))
+            return {}
+        except RecordTooLargeError as error:
             raise OffsetLost(
                 f"{self._topic}: the next record cannot be had: {error}; see docs/howto/operate.md"
             ) from error
@@ -196,6 +235,14 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
             self._corrupt_reads = 0
         return got  # type: ignore[no-any-return]
 
+    async def _out_of_range(self, consumer: AIOKafkaConsumer, partition: int) -> OffsetLost:
+        """The error of a partition whose next offset the broker does not have; it is read no more."""
+        here = self._here(partition)
+        begin = (await consumer.beginning_offsets([here]))[here]
+        lost = offset_lost(partition, self._next.get(partition, 0), begin, (await self._log.ends())[partition])
+        self._leave_alone(partition, begin)
+        return lost
+
     async def _watch(self, consumer: AIOKafkaConsumer) -> None:
         """Raise `LogUnavailable` if records wait in the log and none has come for a long time."""
         now = time.monotonic()
@@ -207,14 +254,12 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
         except LogUnavailable:
             return  # Away is not stalled: aiokafka connects again.
         for partition in [partition for partition in self._next if partition not in self._paused]:
-            with contextlib.suppress(IllegalStateError, TimeoutError):
-                async with asyncio.timeout(1):
-                    position = await consumer.position(self._here(partition))
-                    if position < ends[partition] and now - self._record_at > STALL_SECONDS:
-                        raise LogUnavailable(
-                            f"partition {partition} of {self._topic} stands at {position} of {ends[partition]} for"
-                            f" {now - self._record_at:.0f} s: start the reader again"
-                        )
+            position = await self._position(consumer, partition)
+            if position is not None and position < ends[partition] and now - self._record_at > STALL_SECONDS:
+                raise LogUnavailable(
+                    f"partition {partition} of {self._topic} stands at {position} of {ends[partition]} for"
+                    f" {now - self._record_at:.0f} s: start the reader again"
+                )
 
     def pause(self, partitions: frozenset[int]) -> None:
         """See `Reader.pause`."""

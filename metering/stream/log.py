@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 Assigned = Callable[[frozenset[int]], Awaitable[dict[int, int]]]
-"""Called with the partitions gained; answers the offset from which to read each."""
+"""Called with the partitions gained; answers from which offset to read each. What it leaves out is held, not read."""
 Revoked = Callable[[frozenset[int]], Awaitable[None]]
 """Called with the partitions lost, before another reader may have them: finish or drop their work."""
 
@@ -49,7 +49,8 @@ class Reader(Protocol):
     async def poll(self, records_max: int, wait_s: float) -> dict[int, list[Record]]:
         """The next records per partition, in order; empty after `wait_s` without any.
 
-        Raises `OffsetLost` if the log no longer holds the next record of a partition.
+        Raises `OffsetLost` if the log no longer holds the next record of a partition; asked again, it goes on with the
+        others if the error names a partition.
         """
         ...
 

@@ -61,6 +61,15 @@ def fair_part(records_max: int, wanted: dict[int, int]) -> int:
     return max(1, records_max // max(1, len(wanted)))
 
 
+def offset_lost(partition: int, offset: int, begin: int, end: int) -> OffsetLost:
+    """The error of a partition that holds other offsets than the next one to read."""
+    return OffsetLost(
+        f"partition {partition} of the log holds offsets {begin} to {end - 1}, the next to read is {offset};"
+        " see docs/howto/operate.md",
+        partition,
+    )
+
+
 class PolledReader:
     """See `log.Reader`. The callbacks are awaited in a background task, also while `poll` waits, as Kafka does it."""
 
@@ -70,7 +79,9 @@ class PolledReader:
         self._clock = clock
         self._assigned: Assigned
         self._revoked: Revoked
+        self._held: set[int] = set()
         self._next: dict[int, int] = {}
+        self._lost: list[OffsetLost] = []
         self._paused: set[int] = set()
         self._failure: Exception | None = None
         self._sharing: asyncio.Task[None] | None = None
@@ -91,24 +102,23 @@ class PolledReader:
             try:
                 await self._share()
             except LogUnavailable:
-                await self._lose(frozenset(self._next))
+                await self._lose(frozenset(self._held))
                 await self._leases.leave()
             except Exception as error:
                 self._failure = error
 
     async def _share(self) -> None:
         most = -(-self._log.partitions // await self._leases.members())
-        held = sorted(self._next)
-        if surplus := frozenset(held[most:]):
+        if surplus := frozenset(sorted(self._held)[most:]):
             await self._lose(surplus)
             for partition in surplus:
                 await self._leases.release(partition)
             return
         gained: list[int] = []
         for partition in range(self._log.partitions):
-            if len(held) + len(gained) == most:
+            if len(self._held) + len(gained) == most:
                 break
-            if partition not in self._next and await self._leases.claim(partition):
+            if partition not in self._held and await self._leases.claim(partition):
                 gained.append(partition)
         if gained:
             try:
@@ -120,20 +130,20 @@ class PolledReader:
 
     async def _take(self, gained: frozenset[int]) -> None:
         offsets = await self._assigned(gained)
+        self._held |= gained
         bounds = await self._log.bounds()
         for partition, offset in offsets.items():
             begin, end = bounds[partition]
-            if not begin <= offset <= end:
-                raise OffsetLost(
-                    f"partition {partition} of the log holds offsets {begin} to {end - 1}, the next to read is"
-                    f" {offset}; see docs/howto/operate.md"
-                )
-        self._next.update(offsets)
+            if begin <= offset <= end:
+                self._next[partition] = offset
+            else:
+                self._lost.append(offset_lost(partition, offset, begin, end))
 
     async def _lose(self, lost: frozenset[int]) -> None:
-        for partition in lost:
-            del self._next[partition]
+        self._held -= lost
         self._paused -= lost
+        for partition in lost:
+            self._next.pop(partition, None)
         if lost:
             await self._revoked(lost)
 
@@ -141,6 +151,8 @@ class PolledReader:
         """See `Reader.poll`. Raises what a callback raised; a log that is away has no records."""
         deadline = time.monotonic() + wait_s
         while True:
+            if self._lost:
+                raise self._lost.pop()
             if self._failure is not None:
                 raise self._failure
             self._log.appended.clear()
@@ -162,10 +174,9 @@ class PolledReader:
             if self._next.get(partition) != wanted[partition] or partition in self._paused:
                 continue
             if records[0].offset != wanted[partition]:
-                raise OffsetLost(
-                    f"partition {partition} of the log begins at offset {records[0].offset}, the next to read is"
-                    f" {wanted[partition]}; see docs/howto/operate.md"
-                )
+                del self._next[partition]
+                self._lost.append(offset_lost(partition, wanted[partition], records[0].offset, records[-1].offset + 1))
+                continue
             self._next[partition] = records[-1].offset + 1
             ours[partition] = records
         return ours
@@ -188,5 +199,5 @@ class PolledReader:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sharing
             self._sharing = None
-        await self._lose(frozenset(self._next))
+        await self._lose(frozenset(self._held))
         await self._leases.leave()

@@ -168,6 +168,41 @@ async def started_and_polled(reader: Reader, held: Held) -> None:
         await reader.poll(10, 0.5)
 
 
+async def test_lost_offset_stops_its_partition_and_no_other(opened: Opened) -> None:
+    log = await opened(SystemClock())
+    await log.append([message(0, b"x"), message(1, b"y")])
+    held, reader = Held({0: 7}), log.reader()
+    await reader.start(held.assigned, held.revoked)
+    found, lost = dict[int, list[Record]](), list[int | None]()
+    async with asyncio.timeout(20):
+        while not (found and lost):
+            try:
+                found |= await reader.poll(10, 0.2)
+            except OffsetLost as error:
+                lost.append(error.partition)
+    assert set(found) == {1}
+    assert lost == [0]
+    await reader.stop()
+
+
+async def test_partition_that_the_owner_leaves_out_is_held_and_not_read(opened: Opened) -> None:
+    log = await opened(SystemClock())
+    held, reader = Held(), log.reader()
+    asked: list[int] = []
+
+    async def some(partitions: frozenset[int]) -> dict[int, int]:
+        asked.extend(partitions)
+        return {partition: 0 for partition in partitions if partition != 2}
+
+    await reader.start(some, held.revoked)
+    await log.append([message(2, b"no"), message(1, b"yes")])
+    assert set(await poll_until(reader, 1)) == {1}
+    for _ in range(5):
+        assert await reader.poll(10, 0.3) == {}
+    assert sorted(asked) == [0, 1, 2, 3]
+    await reader.stop()
+
+
 async def test_error_of_a_callback_reaches_the_reader(opened: Opened) -> None:
     log = await opened(SystemClock())
     held, reader = Held(), log.reader()
@@ -266,4 +301,5 @@ async def test_trimmed_log_forgets_what_is_committed_and_old_only(opened: Opened
     assert (await log.bounds())[0] == (3, 5)
     held, reader = Held({0: 2}), log.reader()
     with pytest.raises(OffsetLost, match="holds offsets 3 to 4"):
-        await reader.start(held.assigned, held.revoked)
+        await started_and_polled(reader, held)
+    await reader.stop()
