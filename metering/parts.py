@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import asyncpg
@@ -45,7 +45,15 @@ SETTLE_SECONDS: Final = 20.0
 class Parts:
     """What works (`start`, `stop`, `failed`) and what answers (`routes`, `checks`)."""
 
-    def __init__(self, settings: Settings, clock: Clock, pool: asyncpg.Pool, log: Log) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        pool: asyncpg.Pool,
+        log: Log,
+        others: Mapping[str, Callable[[], Role]] | None = None,
+    ) -> None:
+        """`others` are roles besides worker and scheduler."""
         self._settings = settings
         self._clock = clock
         self._pool = pool
@@ -55,6 +63,7 @@ class Parts:
         self._owed = OwedReader(self._accounts, FinalInvoices(), settings.late_window)
         self._watermarks = Watermarks(pool, log, clock)
         self._gateway = ingest.Gateway(log, clock, settings.late_window)
+        self._others = dict(others or {})
         self._supervisor = Supervisor(self._roles())
 
     def start(self) -> None:
@@ -106,7 +115,7 @@ class Parts:
         return found
 
     def _roles(self) -> dict[str, Callable[[], Role]]:
-        roles: dict[str, Callable[[], Role]] = {
+        roles: dict[str, Callable[[], Role]] = self._others | {
             "worker": lambda: Worker(self._log, self._lane_of(Accounts()), self._clock),
             "scheduler": lambda: self._scheduler(self._watermarks),
         }

@@ -25,10 +25,13 @@ from metering.serving import serve
 from metering.stream.kafka_log import KafkaLog
 from metering.stream.log import Log
 from metering.stream.postgres_log import PostgresLog
+from metering.supervisor import Role
 
 POOL_SIZE: Final = 32
 """A connection for each partition's checkpoint at the usual number of them, and some for readers."""
 POOL_CLOSE_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 0.5
+"""How soon an embedded server that ended is seen."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,10 @@ async def running(settings: Settings, clock: Clock, *, embedded_broker: bool = F
 
 async def _start(settings: Settings, clock: Clock, embedded_broker: bool, stack: AsyncExitStack) -> Engine:
     notes: list[str] = []
-    dsn = settings.postgres
+    dsn, kept = settings.postgres, dict[str, Callable[[], Role]]()
     if dsn is None:
-        dsn = (await stack.enter_async_context(EmbeddedPostgres(settings.data_dir))).dsn
+        postgres = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir))
+        dsn, kept["postgres"] = postgres.dsn, lambda: KeptServer(postgres, clock)
         notes.append(f"PostgreSQL is embedded; its data are in {settings.data_dir}.")
     if applied := await migrate(dsn):
         notes.append(f"The database was migrated: {', '.join(applied)}.")
@@ -72,12 +76,31 @@ async def _start(settings: Settings, clock: Clock, embedded_broker: bool, stack:
     stack.push_async_callback(log.stop)
     keys = Keys(pool, clock)
     admin_key = await keys.bootstrap(settings.bootstrap_key)
-    parts = Parts(settings, clock, pool, log)
+    parts = Parts(settings, clock, pool, log, kept)
     stack.push_async_callback(parts.stop)
     parts.start()
     url = await serve(make_app(keys, *parts.routes(keys)), settings.host, settings.port, stack, notes)
     probes_url = await serve(make_probes(parts.checks()), settings.host, settings.metrics_port, stack, notes)
     return Engine(url, probes_url, admin_key, tuple(notes), parts.failed)
+
+
+class KeptServer:
+    """A role: an embedded server that ended, killed or crashed, is started again on its data."""
+
+    def __init__(self, server: EmbeddedPostgres, clock: Clock) -> None:
+        self._server = server
+        self._clock = clock
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Look now and then until `stop`; raises `EmbeddedError` if the server cannot be started again."""
+        while not self._stopping:
+            await self._server.start()
+            await self._clock.sleep(LOOK_SECONDS)
+
+    def stop(self) -> None:
+        """End `run`; the server itself is left to whoever started it."""
+        self._stopping = True
 
 
 def _log_of(settings: Settings, pool: asyncpg.Pool, clock: Clock, embedded_broker: bool) -> Log:

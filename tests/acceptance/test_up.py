@@ -1,14 +1,19 @@
 """`metering up`: first start, restart, busy port, signals, wrong use."""
 
+import asyncio
+import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from metering.embedded.process import free_port
 
@@ -78,6 +83,58 @@ def test_crash_and_restart_lose_no_event(up: Callable[..., Any]) -> None:
     again = engine.call("POST", "/v1/events", events, "application/cloudevents-batch+json")
     balance = engine.call("GET", f"/v1/customers/acme/balance?after={again['position']}")
     assert [(one["quantity"], one["amount"]) for one in balance["charges"]] == [("1000", "1")]
+
+
+def test_embedded_postgres_killed_is_started_again_and_everything_goes_on(up: Callable[..., Any]) -> None:
+    engine = up("--clock", "2026-01-05T10:00:00Z")
+    engine.call("POST", "/v1/catalog", {"meters": {"calls": {"event_type": "call", "aggregation": "count"}}})
+    engine.call("PUT", "/v1/customers/acme", {"currency": "USD"})
+    event = {"specversion": "1.0", "source": "app", "type": "call", "subject": "acme"}
+    hour = "meter=calls&from=2026-01-05T10:00:00Z&to=2026-01-05T11:00:00Z"
+
+    def counted() -> str | None:
+        found = (engine.call("GET", f"/v1/customers/acme/usage?{hour}") or {}).get("items")
+        return str(found[0]["quantity"]) if found else None
+
+    engine.call("POST", "/v1/events", event | {"id": "before"})
+    engine.until(lambda: counted() == "1", 20, "counted the first event")
+    postmaster = int((engine.folder / "data" / "pgdata" / "postmaster.pid").read_text().split()[0])
+    os.kill(postmaster, signal.SIGKILL)
+
+    def sent() -> bool:
+        answer = engine.call("POST", "/v1/events", event | {"id": "after"}) or {}
+        return bool(answer.get("outcomes", [{}])[0].get("outcome") == "queued")
+
+    engine.until(sent, 30, "took an event again")
+    engine.until(lambda: counted() == "2", 30, "counted on")
+
+
+def test_up_on_apache_kafka_counts_what_producers_and_the_gateway_send(up: Callable[..., Any], kafka: Any) -> None:
+    topic = f"events-{uuid.uuid4()}"
+    engine = up("--clock", "2026-01-05T10:00:00Z", METERING_KAFKA=kafka.bootstrap, METERING_TOPIC=topic)
+    engine.call("POST", "/v1/catalog", {"meters": {"calls": {"event_type": "call", "aggregation": "count"}}})
+    event = {"specversion": "1.0", "source": "app", "type": "call", "subject": "acme"}
+    answer = engine.call("POST", "/v1/events", [event | {"id": f"e{n}"} for n in range(100)])
+    assert {one["outcome"] for one in answer["outcomes"]} == {"queued"}
+
+    async def produce() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
+        await producer.start()
+        try:
+            for number in range(50, 150):
+                payload = json.dumps(event | {"id": f"e{number}"}).encode()
+                await producer.send_and_wait(topic, payload, key=b"acme")
+        finally:
+            await producer.stop()
+
+    asyncio.run(produce())
+    hour = "meter=calls&from=2026-01-05T10:00:00Z&to=2026-01-05T11:00:00Z"
+    engine.until(
+        lambda: engine.call("GET", f"/v1/customers/acme/usage?{hour}")["items"][0]["quantity"] == "150",
+        60,
+        "counted each identity once",
+    )
+    assert engine.stop() == 0
 
 
 def test_settable_clock_goes_on_where_it_was_left_and_real_time_is_refused(up: Callable[..., Any]) -> None:
