@@ -10,7 +10,7 @@ from metering.clock import Clock
 from metering.errors import Fenced, LogReplaced, LogUnavailable, OffsetLost
 from metering.observe import metrics
 from metering.stream.lane import Lane
-from metering.stream.log import Log
+from metering.stream.log import Log, Record
 
 _logger = structlog.get_logger("metering.stream")
 
@@ -47,7 +47,7 @@ class Worker:
             while not self._stopping.is_set():
                 if self._fenced is not None:
                     raise self._fenced
-                for partition, records in (await self._reader.poll(RECORDS_MAX, POLL_S)).items():
+                for partition, records in (await self._polled()).items():
                     if lane := self._lanes.get(partition):
                         lane.offer(records)
                 self._balance_queues()
@@ -56,6 +56,17 @@ class Worker:
             measuring.cancel()
             await self._reader.stop()
             await self._revoked(frozenset(self._lanes))
+
+    async def _polled(self) -> dict[int, list[Record]]:
+        """The next records; a partition whose next record is lost stops, the others go on."""
+        try:
+            return await self._reader.poll(RECORDS_MAX, POLL_S)
+        except OffsetLost as error:
+            if error.partition is None:
+                raise
+            await self._revoked(frozenset({error.partition}))
+            self._stopped(error.partition, error)
+            return {}
 
     def stop(self) -> None:
         """End `run` once what is being committed is committed."""
