@@ -70,11 +70,9 @@ def next_issue(account: Account, after: int) -> int:
     """The first instant later than `after` at which an account has an issue as things stand; FOREVER if it has none."""
     instants = [extra.at for extra in account.one_offs.get(None, ()) if extra.at > after]
     for subscription in account.subscriptions.values():
-        first = _first(subscription)
-        if first > after:
-            instants.append(first)
-        else:
-            instants.append(subscription.course.next_boundary(after))
+        if subscription.end > subscription.start:
+            first = _first(subscription)
+            instants.append(first if first > after else subscription.course.next_boundary(after))
     return min(instants, default=FOREVER)
 
 
