@@ -3,6 +3,9 @@
 import asyncio
 import csv
 import json
+import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -95,6 +98,30 @@ async def test_rows_arrive_once_each_and_again_under_the_same_ids(
     assert Counter(json.dumps(event) for event in await target.events()) == Counter(
         json.dumps(event) for event in [*first, *first]
     )
+
+
+def started(flags: list[str]) -> "subprocess.Popen[bytes]":
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "metering", *flags]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+async def test_import_that_is_broken_off_says_so_and_is_completed_by_the_next(target: Target, tmp_path: Path) -> None:
+    file = usage(tmp_path, 100_000)
+    flags = ["import", str(file), *MAP, "--url", target.url, "--key", "k", "--json"]
+    with started(flags) as process:
+        async with asyncio.timeout(30):
+            while sum((await target.log.ends()).values()) < 10:
+                target.log.appended.clear()
+                await target.log.appended.wait()
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.to_thread(process.communicate)
+    assert process.returncode == 130
+    assert b"broken off" in err
+    assert b"Traceback" not in err
+    assert 0 < json.loads(out)["queued"] < 100_000
+    assert await target.imported(str(file), *MAP) == 0
+    assert {event["id"] for event in await target.events()} == {f"usage.csv:{n}" for n in range(1, 100_001)}
 
 
 @pytest.mark.parametrize("status", [429, 503])
