@@ -5,9 +5,11 @@ One event (structured mode), a JSON array of events (`application/cloudevents-ba
 body that is no JSON is refused whole, of lines only the bad one is; a bad event costs nobody else anything.
 """
 
+import io
+import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,6 +18,12 @@ ONE_TYPE: Final = "application/cloudevents+json"
 BATCH_TYPE: Final = "application/cloudevents-batch+json"
 LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 JSON_TYPES: Final = ("application/json", ONE_TYPE, BATCH_TYPE)
+
+EVENTS_MAX: Final = 20_000
+"""Events of a body."""
+
+COMMAS_MAX: Final = 500_000
+"""Up to so many commas an array is split at once; beyond, its elements are counted before they are held."""
 
 _RAWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ONE: Final = msgspec.json.Decoder(msgspec.Raw)
@@ -29,6 +37,13 @@ class BodyUnreadable(ValueError):
 
 
 TOO_DEEP: Final = BodyUnreadable("the body nests too deep to be read")
+
+
+class TooManyEvents(ValueError):
+    """The body has more events than are taken at once."""
+
+    def __init__(self) -> None:
+        super().__init__(f"at most {EVENTS_MAX:,} events are taken at once")
 
 
 class TypeUnknown(ValueError):
@@ -52,8 +67,7 @@ def split_body(body: bytes, content_type: str, headers: Iterable[tuple[str, str]
     Raises `BodyUnreadable` or `TypeUnknown`.
     """
     if content_type in LINES_TYPES:
-        lines = (line.strip(b" \t\r") for line in body.split(b"\n"))
-        return Sent([line for line in lines if line], None)
+        return Sent(_bounded(line for line in map(bytes.strip, io.BytesIO(body)) if line), None)
     if content_type not in (ONE_TYPE, BATCH_TYPE) and (attributes := _attributes(headers)):
         return Sent([_structured(attributes, body, content_type)], None, alone=True)
     if content_type not in JSON_TYPES:
@@ -71,12 +85,22 @@ def split_body(body: bytes, content_type: str, headers: Iterable[tuple[str, str]
             body.decode()
         except UnicodeDecodeError as error:
             raise BodyUnreadable(f"the body is no UTF-8: {error.reason} at byte {error.start}") from None
+    if body.count(b",") > COMMAS_MAX:
+        _bounded(_elements(body))  # Counts without holding more than one.
     try:
-        return Sent(list(map(bytes, _RAWS.decode(body))), body)
+        return Sent(_bounded(map(bytes, _RAWS.decode(body))), body)
     except RecursionError:
         raise TOO_DEEP from None
-    except msgspec.DecodeError as error:
-        return Sent(_rescued(body, error), None)
+    except msgspec.DecodeError:
+        # Half a surrogate pair is JSON, but no text: its event is invalid, the others are not.
+        return Sent(_bounded(_elements(body)), None)
+
+
+def _bounded(events: Iterable[bytes]) -> list[bytes]:
+    taken = list(itertools.islice(events, EVENTS_MAX + 1))
+    if len(taken) > EVENTS_MAX:
+        raise TooManyEvents
+    return taken
 
 
 def _checked(body: bytes) -> bytes:
@@ -86,37 +110,37 @@ def _checked(body: bytes) -> bytes:
     except RecursionError:
         raise TOO_DEEP from None
     except msgspec.DecodeError as error:
-        elements = _rescued(b"[" + body + b"]", error)
+        elements = list(itertools.islice(_elements(b"[" + body + b"]"), 2))
         if len(elements) != 1:
             raise BodyUnreadable(f"the body is no JSON: {error}") from None
         return elements[0]
 
 
-def _rescued(body: bytes, error: msgspec.DecodeError) -> list[bytes]:
-    """The elements of an array that msgspec does not read, because a text in it holds half a surrogate pair.
-
-    That is JSON, but no text: the event is invalid, the others are not. `BodyUnreadable` if anything else is wrong.
-    """
-    elements = []
+def _elements(body: bytes) -> Iterator[bytes]:
+    """The elements of an array one after the other, read by a more lenient parser; `BodyUnreadable` if it is none."""
     try:
         text = body.decode()
         place = _after_blanks(text, 0) + 1
-        while True:
-            begin = _after_blanks(text, place)
-            _, end = _SCANNER.raw_decode(text, begin)
-            elements.append(text[begin:end].encode())
-            place = _after_blanks(text, end) + 1
-            if text[place - 1] == "]":
-                break
-            if text[place - 1] != ",":
-                raise ValueError("neither a comma nor the end")
+        if text[_after_blanks(text, place)] == "]":
+            place = _after_blanks(text, place) + 1
+        else:
+            while True:
+                begin = _after_blanks(text, place)
+                _, end = _SCANNER.raw_decode(text, begin)
+                yield text[begin:end].encode()
+                place = _after_blanks(text, end) + 1
+                if text[place - 1] == "]":
+                    break
+                if text[place - 1] != ",":
+                    raise ValueError(f"neither a comma nor an end at character {place}")
         if _after_blanks(text, place) != len(text):
-            raise ValueError("something follows the end")
+            raise ValueError(f"something follows the end at character {place}")
     except RecursionError:
         raise TOO_DEEP from None
-    except (ValueError, IndexError):
+    except IndexError:
+        raise BodyUnreadable("the body is no JSON: it ends too early") from None
+    except ValueError as error:
         raise BodyUnreadable(f"the body is no JSON: {error}") from None
-    return elements
 
 
 def _after_blanks(text: str, place: int) -> int:
@@ -128,7 +152,8 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-_SCANNER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+# What it makes of a number is thrown away: nothing is smaller than a boolean.
+_SCANNER: Final = json.JSONDecoder(parse_int=bool, parse_float=bool, parse_constant=_refuse_constant)
 
 
 def _attributes(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

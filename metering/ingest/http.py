@@ -25,7 +25,7 @@ from metering.api.body import parameter_invalid, query
 from metering.api.problem import Problem, problem
 from metering.api.scopes import needs, require
 from metering.clock import Clock
-from metering.ingest.body import BodyUnreadable, Sent, TypeUnknown, split_body
+from metering.ingest.body import BodyUnreadable, Sent, TooManyEvents, TypeUnknown, split_body
 from metering.ingest.publish import Budget, Overloaded, Part, Publisher, Share, encode_position
 from metering.ingest.validate import Judged, judge
 from metering.observe.metrics import INGEST_EVENTS, INGEST_SECONDS
@@ -39,9 +39,6 @@ PATH: Final = "/v1/events"
 LATE_WINDOW_HEADER: Final = "Metering-Late-Window"
 BODY_BYTES_MAX: Final = 16 << 20
 """Of a body, as sent and as inflated."""
-
-EVENTS_MAX: Final = 20_000
-"""Of a request."""
 
 BUDGET_BYTES: Final = 128 << 20
 """On their way at a time, over all requests: bodies being read, and events that the log has not acknowledged."""
@@ -146,15 +143,13 @@ async def _read(request: web.Request, share: Share) -> bytes:
 def _sent(request: web.Request, body: bytes) -> Sent:
     content_type = request.content_type if "Content-Type" in request.headers else "application/json"
     try:
-        sent = split_body(body, content_type.lower(), request.headers.items())
+        return split_body(body, content_type.lower(), request.headers.items())
+    except TooManyEvents as error:
+        raise Problem(413, Code.TOO_MANY_EVENTS, "Content Too Large", str(error)) from None
     except TypeUnknown as error:
         raise _unsupported(str(error)) from None
     except BodyUnreadable as error:
         raise Problem(400, Code.BODY_INVALID, "Bad Request", str(error)[:500]) from None
-    if len(sent.raws) > EVENTS_MAX:
-        detail = f"{len(sent.raws):,} events; {EVENTS_MAX:,} are taken at once"
-        raise Problem(413, Code.TOO_MANY_EVENTS, "Content Too Large", detail)
-    return sent
 
 
 def _unsupported(detail: str) -> Problem:

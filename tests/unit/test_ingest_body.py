@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering.ingest.body import BodyUnreadable, TypeUnknown, split_body
+from metering.ingest.body import EVENTS_MAX, BodyUnreadable, TooManyEvents, TypeUnknown, split_body
 
 ONE, MANY, LINES = "application/cloudevents+json", "application/cloudevents-batch+json", "application/x-ndjson"
 PLAIN = "application/json"
@@ -84,6 +84,28 @@ def test_half_a_surrogate_costs_only_its_event() -> None:
     sent = split_body(body, PLAIN, ())
     assert sent.raws == [b'{"a": "x,]"}', b'{"b": "\\ud800 [,"}', b'{"c": "\\ude00"}', b'{"d": "\\ud83d\\ude00"}']
     assert sent.whole is None
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"[" + b"1," * EVENTS_MAX + b"1]", PLAIN),
+        (b"[" + b"1," * 8_000_000 + b"1]", PLAIN),
+        (b"[" + b"1," * 8_000_000, PLAIN),
+        (b'["\\ud800"' + b",1" * EVENTS_MAX + b"]", PLAIN),
+        (b"1\n" * (EVENTS_MAX + 1), LINES),
+    ],
+    ids=["few", "many", "unfinished", "rescued", "lines"],
+)
+def test_more_events_than_are_taken_at_once_are_refused(body: bytes, content_type: str) -> None:
+    with pytest.raises(TooManyEvents):
+        split_body(body, content_type, ())
+
+
+def test_as_many_events_as_are_taken_at_once_are_split() -> None:
+    commas = b"[" + b",".join([b"[" + b"1," * 50 + b"1]"] * EVENTS_MAX) + b"]"
+    assert len(split_body(commas, PLAIN, ()).raws) == EVENTS_MAX
+    assert len(split_body(b"\n" * 1_000_000 + b"1\n" * EVENTS_MAX, LINES, ()).raws) == EVENTS_MAX
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])
