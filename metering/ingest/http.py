@@ -26,7 +26,8 @@ from metering.api.problem import Problem, problem
 from metering.api.scopes import needs, require
 from metering.clock import Clock
 from metering.ingest.body import BodyUnreadable, Sent, TooManyEvents, TypeUnknown, split_body
-from metering.ingest.publish import Budget, Overloaded, Part, Publisher, Share, encode_position
+from metering.ingest.budget import Budget, Overloaded, Share
+from metering.ingest.publish import Part, Publisher, encode_position
 from metering.ingest.validate import Judged, judge
 from metering.observe.metrics import INGEST_EVENTS, INGEST_SECONDS
 from metering.stream.log import Log

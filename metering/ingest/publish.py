@@ -8,12 +8,13 @@ next request is told to come again.
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from metering.clock import Clock
 from metering.errors import LogUnavailable
+from metering.ingest.budget import Budget
 from metering.ingest.validate import Valid
 from metering.stream.log import Log, Message, Position
 from schemas.ids import partition_of
@@ -31,50 +32,6 @@ OVERHEAD_BYTES: Final = 2_048
 """Of a message, beyond its payload: key (at most 255 characters), headers, and what the log adds."""
 
 _partition_of = lru_cache(maxsize=100_000)(partition_of)
-
-
-class Overloaded(Exception):
-    """More bytes are on their way than the budget allows: come again in a moment."""
-
-
-class Budget:
-    """Bytes that may be on their way at a time."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self.taken = 0
-
-    def take(self, count: int) -> None:
-        """Account for bytes that are held from now on; `Overloaded` if there is no room for them."""
-        if self.taken + count > self._bytes_max:
-            raise Overloaded(f"{self.taken:,} bytes are on their way; {self._bytes_max:,} are the most at a time")
-        self.taken += count
-
-    def give(self, count: int) -> None:
-        """Account for bytes that are let go."""
-        self.taken -= count
-
-    @contextmanager
-    def share(self) -> Iterator["Share"]:
-        """A share that is given back at the end of the block."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            self.give(share.taken)
-
-
-class Share:
-    """What one request holds of the budget."""
-
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
-        self.taken = 0
-
-    def take(self, count: int) -> None:
-        """See `Budget.take`."""
-        self._budget.take(count)
-        self.taken += count
 
 
 class Part:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from metering.clock import Clock, SettableClock, SystemClock
 from metering.errors import LogUnavailable
 from metering.ingest import publish as publishing
-from metering.ingest.publish import Budget, Overloaded, Publisher, decode_position, encode_position
+from metering.ingest.budget import Budget, Overloaded
+from metering.ingest.publish import Publisher, decode_position, encode_position
 from metering.ingest.validate import Valid
 from metering.stream.log import Message, Position
 from metering.testing.broker import MemoryLog
