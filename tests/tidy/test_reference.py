@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client import Counter
 
-from metering import config
+from metering import config, errors
 from metering.api.app import make_app
 from metering.api.keys import Keys
 from metering.api.probes import make_probes
@@ -97,6 +97,22 @@ def test_every_setting_has_a_row_with_its_default() -> None:
 
 def test_every_route_has_a_row() -> None:
     compare("http.md", routes())
+
+
+def test_every_error_is_in_the_runbook() -> None:
+    text = (ROOT / "docs" / "howto" / "operate.md").read_text()
+    names = [name for name, value in vars(errors).items() if isinstance(value, type) and name != "MeteringError"]
+    missing = [name for name in names if f"`{name}`" not in text]
+    assert names
+    assert not missing, f"docs/howto/operate.md says nothing of {missing}"
+
+
+def test_headings_that_messages_name_are_in_the_runbook() -> None:
+    text = (ROOT / "docs" / "howto" / "operate.md").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "metering").rglob("*.py"))
+    named = set(re.findall(r"operate\.md, '([^']+)'", sources))
+    assert named
+    assert not [heading for heading in named if f"## {heading}\n" not in text]
 
 
 def test_every_command_has_a_row() -> None:
