@@ -63,7 +63,7 @@ def begin(engine: Any) -> None:
     engine.call("POST", "/v1/clock", {"now": "2023-11-17T00:00:00Z"})
 
 
-def importing(engine: Any, name: str) -> "subprocess.Popen[bytes]":
+def importing(engine: Any, name: str, *more: str) -> "subprocess.Popen[bytes]":
     """Start `metering import` of one file: one row, one event; its id is the file's name and the row's number."""
     mapping = {
         "subject": f"={name}", "type": "=llm.request", "source": "=traces", "time": "TIMESTAMP",
@@ -72,14 +72,14 @@ def importing(engine: Any, name: str) -> "subprocess.Popen[bytes]":
     flags = [part for field, column in mapping.items() for part in ("--map", f"{field}={column}")]
     flags += ["--url", engine.url, "--key", engine.key]
     return subprocess.Popen(
-        [sys.executable, "-m", "metering", "import", str(FILES[name]), *flags],
+        [sys.executable, "-m", "metering", "import", str(FILES[name]), *flags, *more],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
-def import_all(engine: Any) -> None:
+def import_all(engine: Any, *more: str) -> None:
     for name in FILES:
-        process = importing(engine, name)
+        process = importing(engine, name, *more)
         said, _ = process.communicate(timeout=IMPORT_SECONDS)
         assert process.returncode == 0, said.decode()
 
@@ -159,3 +159,17 @@ def test_traces_with_a_kill_halfway_give_the_same_invoices(up: Callable[..., Any
     import_all(engine)
     engine.until(lambda: all_counted(engine), 60, "counted every token")
     check_invoices(engine)
+
+
+def test_traces_imported_years_later_with_a_raised_window_are_counted_once(up: Callable[..., Any]) -> None:
+    engine = up()  # by the machine's clock
+    engine.call("POST", "/v1/catalog", catalog())
+    for events in ({"accepted": EVENTS}, {"accepted": EVENTS, "duplicate": EVENTS}):
+        import_all(engine, "--late-window", "90y")
+        engine.until(lambda events=events: counts(engine) == events, 60, f"came to {events}")
+    for name in FILES:
+        for kind in PRICES:
+            span = f"meter={kind}_tokens&from=2023-11-16T00:00:00Z&to=2023-11-17T00:00:00Z"
+            (found,) = engine.call("GET", f"/v1/customers/{name}/usage?{span}")["items"]
+            assert found["quantity"] == EXPECTED[name][kind][0]
+            assert str(found["events"]) == EXPECTED[name]["requests"][0]
