@@ -8,7 +8,7 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
 from metering import __version__
-from metering.errors import MeteringError
+from metering.errors import ConfigurationError, MeteringError
 
 WRONG_USE = 2
 FAILED = 1
@@ -63,12 +63,15 @@ for name, (place, meaning, examples) in COMMANDS.items():
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; answer its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    """Run one command; answer its exit status: 0 done, 1 failed, 2 wrong use or a wrong setting, 130 interrupted."""
     try:
         result = app(list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         command = " ".join(["metering", *arguments[:1]]) if arguments and arguments[0] in list(app) else "metering"
         print(f"metering: {error}\nTry `{command} --help`.", file=sys.stderr)  # noqa: T201
+        return WRONG_USE
+    except ConfigurationError as error:
+        print(f"metering: {error}", file=sys.stderr)  # noqa: T201
         return WRONG_USE
     except MeteringError as error:
         print(f"metering: {error}", file=sys.stderr)  # noqa: T201

@@ -22,7 +22,7 @@ from metering.cli.say import CONSOLE, say
 from metering.clock import SettableClock, SystemClock
 from metering.config import Settings
 from metering.embedded import EmbeddedBroker, EmbeddedPostgres
-from metering.errors import MeteringError
+from metering.errors import ConfigurationError
 from metering.observe import logs
 from metering.wiring import Engine, running
 
@@ -39,7 +39,7 @@ def demo(
 ) -> int:
     """Show the whole engine at work, on throw-away servers."""
     if seconds < 1 or rate < 1:
-        raise MeteringError("--seconds and --rate are whole numbers above 0")
+        raise ConfigurationError("--seconds and --rate are whole numbers above 0")
     logs.configure("warning")
     return run(_demo(seconds, rate, seed, json))
 

@@ -58,7 +58,9 @@ def test_wrong_catalog_is_refused_with_every_fault_and_its_place(up: Callable[..
 
 
 def test_apply_without_a_key_or_an_engine_says_the_way_out() -> None:
-    assert "METERING_KEY" in metering("apply", str(SAMPLE)).stderr
+    keyless = metering("apply", str(SAMPLE))
+    assert keyless.returncode == 2
+    assert "METERING_KEY" in keyless.stderr
     away = metering("apply", str(SAMPLE), "--key", "k", "--url", "http://127.0.0.1:1")
     assert away.returncode == 1
     assert "metering up" in away.stderr
@@ -79,5 +81,5 @@ async def test_migrate_brings_an_empty_database_up_to_date_once(postgres_server:
 
 def test_migrate_without_a_database_says_the_way_out() -> None:
     ended = metering("migrate")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "METERING_POSTGRES" in ended.stderr

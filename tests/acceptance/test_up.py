@@ -146,7 +146,7 @@ def test_settable_clock_goes_on_where_it_was_left_and_real_time_is_refused(up: C
     assert engine.call("GET", "/v1/clock") == {"now": "2026-02-01T00:00:00Z"}
     assert engine.stop() == 0
     ended = metering("up", "--data-dir", str(engine.folder / "data"), METERING_PORT="0", METERING_METRICS_PORT="0")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "settable clock" in ended.stderr
 
 
@@ -176,10 +176,10 @@ def test_reset_drops_everything_but_the_keys(up: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "status", "said"),
     [
-        (("up", "--clock", "yesterday"), {}, 1, "--clock"),
+        (("up", "--clock", "yesterday"), {}, 2, "--clock"),
         (("up", "--prot", "1"), {}, 2, "--prot"),
-        (("up",), {"METERING_PORT": "many"}, 1, "METERING_PORT"),
-        (("up",), {"METERING_KAFAK": "a:1"}, 1, "METERING_KAFKA"),
+        (("up",), {"METERING_PORT": "many"}, 2, "METERING_PORT"),
+        (("up",), {"METERING_KAFAK": "a:1"}, 2, "METERING_KAFKA"),
         (("up",), {"METERING_POSTGRES": "postgres://127.0.0.1:1/none"}, 1, "Postgres"),
         (("upp",), {}, 2, "upp"),
     ],

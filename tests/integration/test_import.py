@@ -211,7 +211,7 @@ async def test_wrong_use_is_told_and_nothing_is_sent(
     (tmp_path / "more").mkdir()
     usage(tmp_path / "more", 3)
     monkeypatch.chdir(tmp_path)
-    assert await target.imported(*arguments) == 1
+    assert await target.imported(*arguments) == 2
     assert said in capsys.readouterr().err
     assert await target.events() == []
 
