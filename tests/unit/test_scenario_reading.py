@@ -216,7 +216,9 @@ def test_tree_of_a_struct_reads_back_as_the_same_struct() -> None:
         period: quarter
         charges:
           a: {recurring: "9.00", bill: arrears}
-          b: {meter: m, price: {by_value: {dimension: d, cases: {x: 1}, otherwise: {model: package, size: 5, amount: 1}}}}
+          b:
+            meter: m
+            price: {by_value: {dimension: d, cases: {x: 1}, otherwise: {model: package, size: 5, amount: 1}}}
           c: {meter: m, price: {model: volume, tiers: [{up_to: 5, unit: 1}, {up_to: null, flat: 3}]}, by: [d]}
         """
     plan = read_part(load(text), Plan)
