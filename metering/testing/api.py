@@ -50,6 +50,13 @@ class Api:
         self._client = client
         self.keys = keys
 
+    @property
+    def port(self) -> int:
+        """Where it listens, on the loopback."""
+        port = self._client.port
+        assert port is not None
+        return port
+
     async def call(
         self,
         method: str,
