@@ -107,6 +107,10 @@ async def connection(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
         if _is_lost(lent):
             raise StoreUnavailable(f"the connection to Postgres was lost: {_said(error)}") from error
         raise
+    except asyncpg.InternalClientError as error:
+        # A server that ends in the middle of a statement leaves the client's protocol astray, yet the connection open.
+        lent.terminate()
+        raise StoreUnavailable(f"the connection to Postgres was lost: {_said(error)}") from error
     finally:
         await pool.release(lent)
 
