@@ -80,7 +80,13 @@ class KafkaLog:
         if absent := [name for name, present in codecs.items() if not present()]:
             raise ConfigurationError(f"no codec for {', '.join(absent)}: install aiokafka[snappy,lz4,zstd]")
         topic = await open_topic(
-            self._bootstrap, self._topic, self.partitions, self._retention_ms, REQUEST_MS, self._embedded
+            self._bootstrap,
+            self._topic,
+            self.partitions,
+            self._retention_ms,
+            REQUEST_MS,
+            self._embedded,
+            self._clock,
         )
         self.identity, self.partitions, self.keeps_time = topic
         self._finder = self.consumer(fetch_max_wait_ms=50)

@@ -1,11 +1,12 @@
 """The topic of a Kafka log: making it, and knowing it again by its identity."""
 
+from contextlib import suppress
 from typing import Any, ClassVar, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -18,10 +19,15 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+from metering.clock import Clock
 from metering.errors import ConfigurationError, LogUnavailable
 
 REPLICAS = 3
 """Copies of a topic made here, if the cluster has that many brokers; one of them may be away."""
+
+TRIES = 20
+TRY_AGAIN_S = 0.1
+"""How often, and after how long, a topic that was just made is asked for again."""
 
 _EXISTS = 36
 
@@ -37,7 +43,7 @@ class Topic(NamedTuple):
 
 
 async def open_topic(
-    bootstrap: str, name: str, partitions: int, retention_ms: int, request_ms: int, embedded: bool
+    bootstrap: str, name: str, partitions: int, retention_ms: int, request_ms: int, embedded: bool, clock: Clock
 ) -> Topic:
     """Make the topic if there is none, and describe it.
 
@@ -46,22 +52,37 @@ async def open_topic(
     """
     client = AIOKafkaClient(bootstrap_servers=bootstrap, client_id="metering-topic", request_timeout_ms=request_ms)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="metering", request_timeout_ms=request_ms)
+    refusal: str | None = None
     try:
         await client.bootstrap()
         await admin.start()
         refusal = await _make(admin, name, partitions, min(REPLICAS, len(client.cluster.brokers())), retention_ms)
-        node = client.get_random_node()
-        answer = await client.send(node, _TopicIdRequest(name))
-        append_time = False if embedded else await _append_time(admin, name)
+        if refusal is not None:
+            return await _describe(client, admin, name, embedded)
+        for _ in range(TRIES):
+            # A topic that was made just now is not known at once to every part of the cluster.
+            with suppress(UnknownTopicOrPartitionError):
+                return await _describe(client, admin, name, embedded)
+            await clock.sleep(TRY_AGAIN_S)
+        return await _describe(client, admin, name, embedded)
     except KafkaError as error:
+        if refusal is not None:
+            raise ConfigurationError(
+                f"topic {name} is not at {bootstrap} and could not be made ({refusal}): make it first"
+            ) from error
         raise LogUnavailable(f"Kafka at {bootstrap} did not answer about topic {name}: {error}") from error
     finally:
         await admin.close()
         await client.close()
+
+
+async def _describe(client: AIOKafkaClient, admin: AIOKafkaAdminClient, name: str, embedded: bool) -> Topic:
+    """What the cluster says of the topic; `UnknownTopicOrPartitionError` if it does not know it."""
+    answer = await client.send(client.get_random_node(), _TopicIdRequest(name))
     (code, _, topic_id, _, found, *_), *_ = answer.topics
     if code:
-        reason = refusal or for_code(code).__name__
-        raise ConfigurationError(f"topic {name} is not at {bootstrap} and could not be made ({reason}): make it first")
+        raise for_code(code)(f"describing topic {name}")
+    append_time = False if embedded else await _append_time(admin, name)
     return Topic(f"{answer.cluster_id}/{topic_id}", len(found), append_time)
 
 
