@@ -1,5 +1,6 @@
 """The command `metering`. Each command lies in `metering/cli/` and is imported only when it is called."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -78,15 +79,37 @@ def run(arguments: Sequence[str]) -> int:
         return FAILED
     except BrokenPipeError:
         # Whoever read our output has gone, as in `metering simulate … | head`; nothing more can be said there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute()
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _mute()
+        print(f"metering: {error}; make room where the output or the data folder lies", file=sys.stderr)  # noqa: T201
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return result if isinstance(result, int) else 0
 
 
+def _mute() -> None:
+    """Let what stdout still holds go nowhere: it cannot be written, and Python would try again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fill_closed() -> None:
+    """Open what was closed of stdin, stdout and stderr (`metering up >&-`): else sockets would take their numbers."""
+    for number, stream in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # Takes the lowest number that is free: this one.
+            setattr(sys, stream, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+
+
 def main() -> None:
     """The console script."""
+    _fill_closed()
     sys.exit(run(sys.argv[1:]))
 
 

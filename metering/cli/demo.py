@@ -71,6 +71,8 @@ async def _demo(seconds: int, rate: int, seed: int, as_json: bool) -> int:
             _close(report, key)
             if sys.stdout.isatty():
                 await _stay()
+            else:
+                say("\nThis is no terminal to look around from: all of it ends now, and the addresses with it.")
     return 0 if report["check"]["holds"] else 1
 
 

@@ -78,6 +78,7 @@ def test_demo_without_a_terminal_and_with_busy_ports_shows_an_invoice_and_ends()
     for wanted in ("input", "output", "small", "large", "vision", "recurring", "events/s", "/metrics", ".html"):
         assert wanted in ended.stdout
     assert "Ctrl-C" not in ended.stdout
+    assert "all of it ends now" in ended.stdout
 
 
 def test_demo_interrupted_stops_within_seconds_and_leaves_nothing(open_folder: Path) -> None:

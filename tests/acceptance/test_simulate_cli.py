@@ -1,6 +1,8 @@
 """`metering simulate` as a person calls it: files, folders, --json, --check, --explain, wrong files."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,21 @@ def test_explain_shows_the_arithmetic(folder: Path, capsys: pytest.CaptureFixtur
     assert invoice["lines"][0]["explain"] == "12 x 0.10 = 1.20"
     assert run(["simulate", "--explain", str(folder / "good.yaml")]) == 0
     assert "12 x 0.10" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("redirected", "piped", "status"),
+    [("", "| true", 0), (">&-", "", 0), (">&- 2>&- <&-", "", 0), (">/dev/full", "", 1)],
+    ids=["reader_gone", "stdout_closed", "all_closed", "disk_full"],
+)
+@pytest.mark.parametrize("arguments", [["simulate"], ["simulate", "--json"]], ids=["shown", "json"])
+def test_output_that_nobody_takes_ends_without_a_trace(
+    folder: Path, redirected: str, piped: str, status: int, arguments: list[str]
+) -> None:
+    line = f'{{ {sys.executable} -m metering "$@" {redirected}; echo "status $?" >&2; }} {piped}'
+    ended = subprocess.run(
+        ["sh", "-c", line, "sh", *arguments, str(folder / "good.yaml")], capture_output=True, text=True, timeout=60
+    )
+    *said, last = ended.stderr.splitlines()
+    assert last == f"status {status}"
+    assert len(said) == status, said
