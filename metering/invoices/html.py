@@ -1,5 +1,6 @@
 """An invoice as a page for people: readable, printable, with nothing loaded from elsewhere."""
 
+from datetime import date
 from functools import cache
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from metering.invoices.store import Kept
 from rating.billed import Invoice, show_invoice
 from rating.money import money_text
+from rating.zone import Zone, zone
 from schemas.instants import Instant
 from schemas.invoice import Line, Span
 
@@ -22,6 +24,7 @@ KINDS: Final = {
     "tax": "Tax",
     "adjustment": "Adjustment",
 }
+EN_DASH: Final = "\N{EN DASH}"
 MINUS: Final = "\N{MINUS SIGN}"
 
 
@@ -36,8 +39,9 @@ def _template() -> Template:
 def invoice_page(kept: Kept) -> str:
     """The page of an invoice; a draft says that it is one."""
     shown = show_invoice(kept.invoice, kept.number)
-    lines = [_line(line) for line in shown.lines if line.kind != "tax"]
-    taxes = [_line(line) for line in shown.lines if line.kind == "tax"]
+    here = zone(kept.timezone)
+    lines = [_line(line, here) for line in shown.lines if line.kind != "tax"]
+    taxes = [_line(line, here) for line in shown.lines if line.kind == "tax"]
     totals = [("Subtotal", shown.subtotal)]
     totals += [(f"{line['name']}", line["plain_amount"]) for line in taxes]
     totals.append(("Total", shown.total))
@@ -50,8 +54,9 @@ def invoice_page(kept: Kept) -> str:
         customer=shown.customer,
         subscription=shown.subscription,
         currency=shown.currency,
-        issued=_day(shown.issued),
-        period=_period(shown.period),
+        issued=_time(shown.issued, here),
+        period=_period(shown.period, here),
+        timezone=kept.timezone,
         lines=lines,
         totals=[(name, grouped(amount)) for name, amount in totals],
         due=grouped(shown.due),
@@ -66,13 +71,13 @@ def grouped(amount: str) -> str:
     return f"{sign}{int(whole):,}{point}{rest}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def _line(line: Line) -> dict[str, Any]:
+def _line(line: Line, here: Zone) -> dict[str, Any]:
     name = line.charge or line.note or KINDS[line.kind]
     return {
         "name": name,
         "kind": KINDS[line.kind],
         "dimensions": ", ".join(f"{key}: {value or 'none'}" for key, value in line.dimensions.items()),
-        "period": _period(line.period),
+        "period": _period(line.period, here),
         "quantity": "" if line.quantity is None else grouped(line.quantity),
         "amount": grouped(line.amount),
         "plain_amount": line.amount,
@@ -85,14 +90,27 @@ def _given(invoice: Invoice) -> str:
     return grouped(money_text(invoice.given, invoice.currency)) if invoice.given else ""
 
 
-def _period(span: Span) -> str:
-    return _day(span.start) if span.start == span.end else f"{_day(span.start)} \N{EN DASH} {_day(span.end)}"
+def _period(span: Span, here: Zone) -> str:
+    """Whole local days from the first to the last, else the local times of both ends."""
+    if span.start == span.end:
+        return _time(span.start, here)
+    if _is_midnight(span.start, here) and _is_midnight(span.end, here):
+        first, last = here.local_date(span.start), here.local_date(span.end) - 1
+        return _date(first) if first == last else f"{_date(first)} {EN_DASH} {_date(last)}"
+    return f"{_time(span.start, here)} {EN_DASH} {_time(span.end, here)}"
 
 
-def _day(instant: Instant) -> str:
-    """The instant in UTC, the time of day only where it is not midnight."""
-    moment = instant.moment()
-    day = f"{moment.year:04}-{moment.month:02}-{moment.day:02}"
-    if not (moment.hour or moment.minute or moment.second or moment.microsecond):
-        return day
-    return f"{day} {moment.hour:02}:{moment.minute:02}:{moment.second:02}"
+def _is_midnight(instant: Instant, here: Zone) -> bool:
+    """Whether a local date begins at an instant."""
+    return here.midnight(here.local_date(instant)) == instant
+
+
+def _date(ordinal: int) -> str:
+    return date.fromordinal(ordinal).isoformat()
+
+
+def _time(instant: Instant, here: Zone) -> str:
+    """The local date, the time of day only where it is not midnight."""
+    if _is_midnight(instant, here):
+        return _date(here.local_date(instant))
+    return instant.moment().astimezone(here.info).strftime("%Y-%m-%d %H:%M:%S")

@@ -17,12 +17,13 @@ from schemas.instants import Instant
 
 
 class Kept(NamedTuple):
-    """An invoice and its keeper's part: its id, and its number once it is final."""
+    """An invoice and its keeper's part: its id, its number once it is final, the zone in which its customer lives."""
 
     id: str
     issued: Instant
     number: int | None
     invoice: Invoice
+    timezone: str
 
 
 def explained(account: Account, invoice: Invoice, before: Sequence[Invoice]) -> list[str]:
@@ -84,7 +85,7 @@ class InvoiceStore:
         for row in rows:
             invoice = from_detail(row["detail"]) if row["status"] == "final" else drafts.get(row["id"])
             if invoice is not None:
-                kept.append(Kept(row["id"], Instant.of(row["issued_at"]), row["number"], invoice))
+                kept.append(Kept(row["id"], Instant.of(row["issued_at"]), row["number"], invoice, row["timezone"]))
         return kept
 
     async def _drafts(self, lent: asyncpg.Connection, customer: str) -> dict[str, Invoice]:

@@ -35,7 +35,7 @@ STOP_SECONDS: Final = 3.0
 CORRUPT_READS_MAX: Final = 3
 """A damaged record is read again so many times: the damage may be the network's."""
 
-STALL_SECONDS: Final = 30.0
+STALL_SECONDS: Final = 10.0
 """Without a record for so long the log is asked whether there should be one: a fetch task can end unnoticed."""
 
 

@@ -245,6 +245,18 @@ async def test_invoice_as_a_page_shows_lines_and_escapes(engine: Engine) -> None
     assert "http" not in text
 
 
+async def test_page_shows_the_days_of_the_customers_zone_the_last_one_included(engine: Engine) -> None:
+    await engine.api.put("/v1/customers/dam", {"currency": "USD", "timezone": "Europe/Amsterdam"})
+    await engine.api.post("/v1/subscriptions", {"id": "s-dam", "customer": "dam", "plan": "pro"})
+    await engine.move("2026-02-28T23:00:00Z")
+    *_, february = await invoices(engine, "?customer=dam")
+    text = (await engine.api.get(f"/v1/invoices/{february['id']}.html")).content.decode()
+    assert february["period"] == {"start": "2026-01-31T23:00:00Z", "end": "2026-02-28T23:00:00Z"}
+    assert "<dd>2026-03-01</dd>" in text
+    assert "<dd>2026-02-01 \N{EN DASH} 2026-02-28</dd>" in text
+    assert "Europe/Amsterdam" in text
+
+
 async def test_draft_page_says_that_it_is_one(engine: Engine) -> None:
     await engine.move("2026-02-01T00:30:00Z")
     (draft,) = await invoices(engine)

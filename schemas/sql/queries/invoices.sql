@@ -67,11 +67,14 @@ WHERE i.id = new.id AND i.status = 'draft';
 DELETE FROM invoice WHERE id = ANY ($1::text[]) AND status = 'draft';
 
 -- name: get_invoice
-SELECT id, customer, status, number, issued_at, detail FROM invoice WHERE id = $1;
+SELECT id, customer, status, number, issued_at, detail,
+    coalesce((SELECT definition ->> 'timezone' FROM customer WHERE key = invoice.customer), 'UTC') AS timezone
+FROM invoice WHERE id = $1;
 
 -- name: list_invoices
-SELECT id, customer, status, number, issued_at, detail FROM invoice
-WHERE ($1::text IS NULL OR customer = $1) AND ($2::text IS NULL OR status = $2) AND (issued_at, id) > ($3, $4)
+SELECT id, customer, status, number, issued_at, detail,
+    coalesce((SELECT definition ->> 'timezone' FROM customer WHERE key = invoice.customer), 'UTC') AS timezone
+FROM invoice WHERE ($1::text IS NULL OR customer = $1) AND ($2::text IS NULL OR status = $2) AND (issued_at, id) > ($3, $4)
 ORDER BY issued_at, id LIMIT $5;
 
 -- name: late_window
