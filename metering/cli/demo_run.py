@@ -195,8 +195,10 @@ class Month:
         deadline = time.perf_counter() + WAIT_S
         while (committed := await self._committed()) < self.traffic.counts["sent"]:
             if time.perf_counter() > deadline:
+                lag = (await self.now(0)).lag
                 raise MeteringError(
-                    f"{committed:,} of {self.traffic.counts['sent']:,} events were committed after {WAIT_S:g} s"
+                    f"{committed:,} of {self.traffic.counts['sent']:,} events were committed after {WAIT_S:g} s;"
+                    f" {lag:,} messages of the log are not read yet"
                 )
             await self._clock.sleep(0.05)
 
