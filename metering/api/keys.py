@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from metering.clock import Clock
+from metering.errors import StoreUnavailable
 from metering.postgres.pool import connection, transaction
 from metering.postgres.queries import queries
 from schemas.http import KeyAnswer, Scope
@@ -18,6 +19,8 @@ from schemas.instants import Instant
 PREFIX: Final = "mk_"
 CACHE_SECONDS: Final = 5.0
 """How long a revoked key may still open something: the price of not asking Postgres on every request."""
+AWAY_SECONDS: Final = 86_400.0
+"""How long a key that was found is still taken while Postgres is away: the gateway goes on as long as the log does."""
 CACHE_KEYS_MAX: Final = 10_000
 TOKEN_LENGTH_MAX: Final = 512
 
@@ -35,26 +38,36 @@ class Keys:
     def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
         self._pool = pool
         self._clock = clock
-        self._known: dict[bytes, tuple[float, Key]] = {}
+        self._known: dict[bytes, tuple[float, float, Key]] = {}  # digest -> trusted until, found at, the key
 
     async def find(self, token: str) -> Key | None:
-        """The key of a token, None if there is none. Unknown tokens are not remembered: they may be made any moment."""
+        """The key of a token, None if there is none. Unknown tokens are not remembered: they may be made any moment.
+
+        Errors: `StoreUnavailable` when Postgres is away and the key was not found here within `AWAY_SECONDS`.
+        """
         if not token or len(token) > TOKEN_LENGTH_MAX:
             return None
         digest = digest_of(token)
         now = time.monotonic()
         remembered = self._known.get(digest)
         if remembered is not None and remembered[0] > now:
-            return remembered[1]
-        async with connection(self._pool) as lent:
-            row = await lent.fetchrow(queries().find_key, digest)
+            return remembered[2]
+        try:
+            async with connection(self._pool) as lent:
+                row = await lent.fetchrow(queries().find_key, digest)
+        except StoreUnavailable:
+            if remembered is None or remembered[1] + AWAY_SECONDS < now:
+                raise
+            _, found, key = remembered
+            self._known[digest] = (now + CACHE_SECONDS, found, key)  # Not every request waits for who is away.
+            return key
         if row is None or not hmac.compare_digest(row["hash"], digest):
             self._known.pop(digest, None)
             return None
         if len(self._known) >= CACHE_KEYS_MAX:
             self._known.clear()
         key = Key(row["id"], frozenset(row["scopes"]))
-        self._known[digest] = (now + CACHE_SECONDS, key)
+        self._known[digest] = (now + CACHE_SECONDS, now, key)
         return key
 
     async def make(self, scopes: Sequence[Scope], note: str = "", token: str | None = None) -> str:
