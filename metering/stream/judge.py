@@ -10,7 +10,7 @@ from metering.dedup.window import Mask, Sorted, Window, Words, place_of
 from metering.stream.arrivals import Arrivals, Refused
 from rating.events import in_future, why_invalid
 from rating.fixed import Indices
-from schemas.ids import content_of, identity
+from schemas.ids import contents, identities
 from schemas.instants import DAY
 from schemas.outcome import Outcome
 
@@ -122,7 +122,11 @@ def expiry(arrivals: Arrivals, rows: Indices) -> Indices:
 
 def _hashes(arrivals: Arrivals, rows: Indices) -> tuple[Words, Words]:
     """Identities as uint64[m, 2] and the raw events' hashes as uint64[m]."""
-    batch, picked = arrivals.batch, rows.tolist()
-    names = b"".join([identity(batch.subjects[row], batch.sources[row], batch.ids[row]) for row in picked])
-    contents = b"".join([content_of(arrivals.raws[row]) for row in picked])
-    return np.frombuffer(names, dtype="<u8").reshape(-1, 2), np.frombuffer(contents, dtype="<u8")
+    batch, raws = arrivals.batch, arrivals.raws
+    subjects, sources, ids = batch.subjects, batch.sources, batch.ids
+    if len(rows) < len(raws):
+        picked = rows.tolist()
+        subjects, sources, ids = [[names[row] for row in picked] for names in (subjects, sources, ids)]
+        raws = [raws[row] for row in picked]
+    hashes = np.frombuffer(identities(subjects, sources, ids), dtype="<u8").reshape(-1, 2)
+    return hashes, np.frombuffer(contents(raws), dtype="<u8")
