@@ -16,6 +16,12 @@ SELECT key, definition FROM meter ORDER BY key;
 SELECT key, version, created_at, definition FROM plan ORDER BY key, version;
 
 -- name: put_meter
+-- The caller holds every partition: from their next offsets on the meter counts as it is defined now.
+WITH since AS (
+    INSERT INTO meter_since (meter, partition, first_offset, definition)
+    SELECT $1, partition, next_offset, $2 FROM partition_state
+    ON CONFLICT (meter, partition, first_offset) DO UPDATE SET definition = EXCLUDED.definition
+)
 INSERT INTO meter (key, definition, created_at) VALUES ($1, $2, $3)
 ON CONFLICT (key) DO UPDATE SET definition = EXCLUDED.definition;
 

@@ -13,7 +13,7 @@ UPDATE setting SET value = $1 WHERE key = 'clock';
 -- name: drop_all_data
 -- All but keys, settings, migrations and the partitions of the log.
 TRUNCATE meter, plan, customer, act, subscription, due, partition_state, seen, outcome, usage, accrual, rejected,
-    log_message, seller, invoice, invoice_line;
+    log_message, seller, invoice, invoice_line, archive_state, archive_file, meter_since;
 
 -- name: begin_sellers
 INSERT INTO seller (key) VALUES ('default');

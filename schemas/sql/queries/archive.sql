@@ -1,0 +1,48 @@
+-- name: archive_progress
+-- How far each partition is committed, and how far archived.
+SELECT p.partition, p.log_id, p.next_offset AS committed, a.next_offset, a.cut_offset, a.cut_by
+FROM partition_state AS p LEFT JOIN archive_state AS a ON a.log_id = p.log_id AND a.partition = p.partition
+WHERE p.log_id <> '' ORDER BY p.partition;
+
+-- name: archived_offsets
+-- Up to where each partition is both committed and archived.
+SELECT p.partition, least(p.next_offset, coalesce(a.next_offset, 0)) AS next_offset
+FROM partition_state AS p LEFT JOIN archive_state AS a ON a.log_id = p.log_id AND a.partition = p.partition
+ORDER BY p.partition;
+
+-- name: begin_archive
+INSERT INTO archive_state (log_id, partition, first_offset, next_offset) VALUES ($1, $2, $3, $3)
+ON CONFLICT (log_id, partition) DO NOTHING;
+
+-- name: record_cut
+-- Unless somebody else has cut here: then nothing is returned.
+UPDATE archive_state SET cut_offset = $4, cut_by = $5
+WHERE log_id = $1 AND partition = $2 AND next_offset = $3 AND cut_offset IS NULL RETURNING cut_offset;
+
+-- name: finish_cut
+UPDATE archive_state SET next_offset = cut_offset, cut_offset = NULL, cut_by = ''
+WHERE log_id = $1 AND partition = $2 AND next_offset = $3 AND cut_offset = $4 RETURNING next_offset;
+
+-- name: insert_archive_file
+INSERT INTO archive_file (log_id, partition, day, first_offset, next_offset, path, events)
+VALUES ($1, $2, $3, $4, $5, $6, $7);
+
+-- name: archive_files
+-- The files of a partition ($1; null: of all), of events of the days $2 to $3 (null: no bound), oldest day first.
+SELECT log_id, partition, day, first_offset, next_offset, path, events FROM archive_file
+WHERE ($1::integer IS NULL OR partition = $1) AND ($2::date IS NULL OR day >= $2) AND ($3::date IS NULL OR day <= $3)
+ORDER BY day, partition, log_id, first_offset;
+
+-- name: archive_states
+SELECT log_id, partition, first_offset, next_offset FROM archive_state ORDER BY partition, log_id;
+
+-- name: small_archive_files
+-- Days of a partition of which more than $3 files hold fewer than $4 events each, and are older than what is being cut.
+SELECT log_id, partition, day FROM archive_file WHERE log_id = $1 AND partition = $2 AND events < $4
+GROUP BY log_id, partition, day HAVING count(*) > $3 ORDER BY day LIMIT 1;
+
+-- name: drop_archive_files
+DELETE FROM archive_file WHERE path = ANY ($1::text[]) RETURNING path;
+
+-- name: meters_since
+SELECT meter, first_offset, definition FROM meter_since WHERE partition = $1 ORDER BY first_offset, meter;
