@@ -16,7 +16,9 @@ CONTENT_TYPES = {".json": "application/json"}
 
 
 def apply(
-    file: Annotated[Path, Parameter(help="the catalog, YAML or JSON; - reads YAML from stdin")],
+    file: Annotated[
+        Path, Parameter(help="the catalog, YAML or JSON; - reads YAML from stdin", allow_leading_hyphen=True)
+    ],
     /,
     *,
     url: Annotated[str, Parameter(help="where the engine is", env_var="METERING_URL")] = DEFAULT_URL,

@@ -6,7 +6,7 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 
-from metering.errors import MeteringError
+from metering.errors import ConfigurationError, MeteringError
 
 ANSWER_SECONDS = 30
 
@@ -58,8 +58,10 @@ class Client:
         try:
             async with self._session.request(method, self.url + path, data=body, headers=headers) as response:
                 content = await response.read()
+        except aiohttp.InvalidURL as error:
+            raise ConfigurationError(f"{self.url!r} is no address such as http://127.0.0.1:8080") from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            reason = str(error) or type(error).__name__
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise CallFailed(
                 0, "unreachable", f"{self.url} does not answer: {reason}. Is `metering up` running?"
             ) from error
@@ -67,15 +69,19 @@ class Client:
         if response.status < 300:
             return tree
         problem = tree if isinstance(tree, dict) else {}
-        said = problem.get("detail") or problem.get("title") or response.reason
+        faults = problem.get("faults", [])
+        # The detail is the first of the faults.
+        said = problem.get("title" if faults else "detail") or problem.get("title") or response.reason
         lines = [f"{method} {path}: {response.status} {problem.get('code', '')}: {said}"]
-        lines.extend("  " + _fault_text(fault) for fault in problem.get("faults", []))
+        lines.extend("  " + _fault_text(fault) for fault in faults)
         raise CallFailed(response.status, str(problem.get("code", "")), "\n".join(lines))
 
 
 def _fault_text(fault: Any) -> str:
-    """A fault of a body on one line, whatever parts it has."""
+    """A fault of a body on one line, `3:11: meters.tokens: what is wrong; the way out`, whatever parts it has."""
     if not isinstance(fault, dict):
         return str(fault)
-    place = fault.get("place") or fault.get("path") or ""
-    return ": ".join(str(part) for part in (place, fault.get("message")) if part)
+    place = f"{fault['line']}:{fault.get('column', 1)}" if fault.get("line") else ""
+    severity = "" if fault.get("severity", "error") == "error" else fault["severity"]
+    text = ": ".join(str(part) for part in (place, severity, fault.get("path"), fault.get("message")) if part)
+    return f"{text}; {fault['fix']}" if fault.get("fix") else text

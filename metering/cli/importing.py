@@ -116,6 +116,9 @@ class Import:
         try:
             for number, row in _lines(file, moved) if lines else _cells(file, mapper, moved):
                 self.rows += 1
+                if row is None:
+                    self._note(f"{file.name}, row {number}: it has not as many cells as the first line has columns")
+                    continue
                 try:
                     event = mapper.from_json(number, row) if lines else mapper.from_cells(number, row)
                 except RowInvalid as error:
@@ -185,7 +188,7 @@ class Import:
 
 
 def _cells(file: Path, mapper: RowMapper, moved: Any) -> Iterator[tuple[int, Any]]:
-    """The rows of a CSV file by column, numbered from 1; a row of another length has no columns."""
+    """The rows of a CSV file by column, numbered from 1; None for one of another length (cut off, or shifted)."""
     with file.open("rb") as content, io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as text:
         reader = csv.reader(text, delimiter=SEPARATORS[file.suffix.lower()], strict=True)
         columns = next(reader, [])
@@ -193,7 +196,7 @@ def _cells(file: Path, mapper: RowMapper, moved: Any) -> Iterator[tuple[int, Any
         for number, cells in enumerate((cells for cells in reader if cells), 1):
             if moved is not None and number % BATCH_EVENTS == 0:
                 moved(content.tell())
-            yield number, dict(zip(columns, cells, strict=False))
+            yield number, dict(zip(columns, cells, strict=True)) if len(cells) == len(columns) else None
 
 
 def _lines(file: Path, moved: Any) -> Iterator[tuple[int, Any]]:

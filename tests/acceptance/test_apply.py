@@ -1,6 +1,7 @@
 """`metering apply` and `metering migrate`: what they print, change, and refuse."""
 
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -16,12 +17,12 @@ ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "metering" / "catalog" / "sample.yaml"
 
 
-def metering(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def metering(*arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a command that ends by itself."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("METERING_")}
     return subprocess.run(
         [sys.executable, "-m", "metering", *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=kept | environment,
+        input=stdin, capture_output=True, text=True, timeout=60, env=kept | environment,
     )  # fmt: skip
 
 
@@ -38,7 +39,7 @@ def test_catalog_is_shown_by_a_dry_run_then_applied_once_then_unchanged(up: Call
     assert engine.call("GET", "/v1/plans")["items"] == []
     applied = metering("apply", str(SAMPLE), **settings)
     assert applied.stdout.splitlines() == dry.stdout.splitlines()[:-1]
-    again = metering("apply", str(SAMPLE), **settings)
+    again = metering("apply", "-", stdin=SAMPLE.read_text(), **settings)
     assert again.stdout.splitlines() == [
         "meters unchanged: input_tokens, output_tokens",
         "plans unchanged: team (version 1)",
@@ -52,7 +53,7 @@ def test_wrong_catalog_is_refused_with_every_fault_and_its_place(up: Callable[..
     ended = metering("apply", str(wrong), METERING_URL=engine.url, METERING_KEY=engine.key)
     assert ended.returncode == 1
     assert "catalog_invalid" in ended.stderr
-    assert "plans.team.currency" in ended.stderr
+    assert re.search(r"^  \d+:\d+: plans\.team\.currency: 'DOLLAR' is no currency.*; write a code", ended.stderr, re.M)
     assert ended.stderr.count("up_to") >= 4
     assert "Traceback" not in ended.stderr
 
@@ -64,6 +65,9 @@ def test_apply_without_a_key_or_an_engine_says_the_way_out() -> None:
     away = metering("apply", str(SAMPLE), "--key", "k", "--url", "http://127.0.0.1:1")
     assert away.returncode == 1
     assert "metering up" in away.stderr
+    nowhere = metering("apply", str(SAMPLE), "--key", "k", "--url", "localhost")
+    assert nowhere.returncode == 2
+    assert "http://127.0.0.1:8080" in nowhere.stderr
 
 
 async def test_migrate_brings_an_empty_database_up_to_date_once(postgres_server: EmbeddedPostgres) -> None:

@@ -157,12 +157,16 @@ async def test_bad_rows_are_told_and_the_others_arrive(
     target: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "usage.csv"
-    file.write_text('Customer,When,V\na,2023-11-16 10:00:00,1\na,noon,2\n"b\nb",2023-11-16 10:00:00,3\nc\n')
+    file.write_text(
+        'Customer,When,V\na,2023-11-16 10:00:00,1\na,noon,2\n"b\nb",2023-11-16 10:00:00,3\nc\na,2023-11-16 10:00:00,4,\n'
+    )
     assert await target.imported(str(file), *MAP) == 1
     shown = capsys.readouterr()
     assert "usage.csv, row 2: time" in shown.err
     assert "usage.csv:3: event_invalid" in shown.err
-    assert [event["id"] for event in await target.events()] == ["usage.csv:1", "usage.csv:4"]
+    for cut_or_shifted in (4, 5):
+        assert f"usage.csv, row {cut_or_shifted}: it has not as many cells" in shown.err
+    assert [event["id"] for event in await target.events()] == ["usage.csv:1"]
 
 
 async def test_lines_that_are_events_are_sent_as_they_are(target: Target, tmp_path: Path) -> None:
