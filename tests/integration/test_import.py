@@ -158,7 +158,7 @@ async def test_bad_rows_are_told_and_the_others_arrive(
 ) -> None:
     file = tmp_path / "usage.csv"
     file.write_text(
-        'Customer,When,V\na,2023-11-16 10:00:00,1\na,noon,2\n"b\nb",2023-11-16 10:00:00,3\nc\na,2023-11-16 10:00:00,4,\n'
+        'Customer,When,V\na,2023-11-16 10:00:00,1\na,noon,2\n"b\nb",2023-11-16 10:00:00,3\nc\na,2023-11-16,4,\n'
     )
     assert await target.imported(str(file), *MAP) == 1
     shown = capsys.readouterr()
