@@ -77,7 +77,7 @@ def _line(line: Line, here: Zone) -> dict[str, Any]:
         "name": name,
         "kind": KINDS[line.kind],
         "dimensions": ", ".join(f"{key}: {value or 'none'}" for key, value in line.dimensions.items()),
-        "period": _period(line.period, here),
+        "period": _ends(line.period, here),
         "quantity": "" if line.quantity is None else grouped(line.quantity),
         "amount": grouped(line.amount),
         "plain_amount": line.amount,
@@ -91,13 +91,18 @@ def _given(invoice: Invoice) -> str:
 
 
 def _period(span: Span, here: Zone) -> str:
-    """Whole local days from the first to the last, else the local times of both ends."""
+    """The ends of a span in one text."""
+    return f" {EN_DASH} ".join(_ends(span, here))
+
+
+def _ends(span: Span, here: Zone) -> list[str]:
+    """From the first to the last local day, both included; an end that is no midnight is a time. One text if same."""
+    first = _time(span.start, here)
     if span.start == span.end:
-        return _time(span.start, here)
-    if _is_midnight(span.start, here) and _is_midnight(span.end, here):
-        first, last = here.local_date(span.start), here.local_date(span.end) - 1
-        return _date(first) if first == last else f"{_date(first)} {EN_DASH} {_date(last)}"
-    return f"{_time(span.start, here)} {EN_DASH} {_time(span.end, here)}"
+        return [first]
+    midnight = _is_midnight(span.end, here)
+    last = _date(here.local_date(span.end) - 1) if midnight else _time(span.end, here)
+    return [first] if first == last else [first, last]
 
 
 def _is_midnight(instant: Instant, here: Zone) -> bool:

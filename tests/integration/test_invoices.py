@@ -257,6 +257,17 @@ async def test_page_shows_the_days_of_the_customers_zone_the_last_one_included(e
     assert "Europe/Amsterdam" in text
 
 
+async def test_page_of_a_stub_shows_its_first_time_and_its_last_day(engine: Engine) -> None:
+    await engine.api.put("/v1/customers/york", {"currency": "USD", "timezone": "America/New_York"})
+    await engine.move("2026-01-01T06:30:00Z")
+    await engine.api.post("/v1/subscriptions", {"id": "s-york", "customer": "york", "plan": "pro"})
+    await engine.move("2026-02-01T05:00:00Z")
+    *_, january = await invoices(engine, "?customer=york")
+    text = (await engine.api.get(f"/v1/invoices/{january['id']}.html")).content.decode()
+    assert january["period"] == {"start": "2026-01-01T06:30:00Z", "end": "2026-02-01T05:00:00Z"}
+    assert "<dd>2026-01-01 01:30:00 \N{EN DASH} 2026-01-31</dd>" in text
+
+
 async def test_draft_page_says_that_it_is_one(engine: Engine) -> None:
     await engine.move("2026-02-01T00:30:00Z")
     (draft,) = await invoices(engine)
