@@ -19,7 +19,7 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from metering.clock import Clock
 from metering.errors import ConfigurationError, LogUnavailable
-from metering.stream.kafka_reader import KafkaReader, stop_client
+from metering.stream.kafka_reader import SESSION_MS, KafkaReader, stop_client
 from metering.stream.kafka_records import RecordMaker
 from metering.stream.kafka_topic import open_topic
 from metering.stream.log import Message, Position, Reader, Record
@@ -49,12 +49,16 @@ class KafkaLog:
         partitions: int = 8,
         retention_days: int = 400,
         group: str | None = "metering",
+        member: str | None = None,
+        session_ms: int = SESSION_MS,
         embedded: bool = False,
     ) -> None:
         """bootstrap: `host:port,…`. partitions and retention_days: of the topic, if it has to be made.
 
-        group: the consumer group; None: the one reader owns every partition. embedded: the broker is `embedded.broker`,
-        which knows no idempotent producers and does not note the time of appending.
+        group: the consumer group; None: the one reader owns every partition. member: a name that no other reader of the
+        group has and that this one keeps over restarts: it gets its partitions back at once, the others do not stop for
+        it. session_ms: a reader that is silent for so long has lost its partitions. embedded: the broker is
+        `embedded.broker`, which knows no idempotent producers and does not note the time of appending.
         """
         self.identity = ""
         self.partitions = partitions
@@ -65,6 +69,8 @@ class KafkaLog:
         self._clock = clock
         self._retention_ms = retention_days * 86_400_000
         self._group = group
+        self._member = member
+        self._session_ms = session_ms
         self._embedded = embedded
         self._producer: AIOKafkaProducer | None = None
         self._finder: AIOKafkaConsumer | None = None
@@ -223,6 +229,13 @@ class KafkaLog:
             found = {partition.partition: int(end) for partition, end in ends.items()}
             return await self._embedded_ends(finder, found) if self._embedded else found
 
+    async def begins(self) -> dict[int, int]:
+        """See `Log.begins`; `LogUnavailable` when Kafka does not say."""
+        partitions = [TopicPartition(self._topic, partition) for partition in range(self.partitions)]
+        async with self._found() as finder:
+            begins = await finder.beginning_offsets(partitions)
+        return {partition.partition: int(begin) for partition, begin in begins.items()}
+
     async def _embedded_ends(self, finder: AIOKafkaConsumer, found: dict[int, int]) -> dict[int, int]:
         """The embedded broker takes one record per batch for granted; the high-water mark of a fetch is right."""
         wanted = [(partition, end - 1, 1) for partition, end in found.items() if end]
@@ -267,7 +280,7 @@ class KafkaLog:
 
     def reader(self) -> Reader:
         """A member of the group, or with `group=None` the owner of all partitions."""
-        return KafkaReader(self, self._topic, self._clock, self._group)
+        return KafkaReader(self, self._topic, self._clock, self._group, self._member, self._session_ms)
 
     async def stop(self) -> None:
         """See `Log.stop`."""

@@ -56,11 +56,21 @@ class Fetchable(Protocol):
 class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
     """See `log.Reader`. `group=None`: the one reader owns every partition, nobody else may read."""
 
-    def __init__(self, log: Fetchable, topic: str, clock: Clock, group: str | None) -> None:
+    def __init__(
+        self,
+        log: Fetchable,
+        topic: str,
+        clock: Clock,
+        group: str | None,
+        member: str | None = None,
+        session_ms: int = SESSION_MS,
+    ) -> None:
+        """`member` and `session_ms`: see `KafkaLog`."""
         self._log = log
         self._topic = topic
         self._clock = clock
         self._group = group
+        self._membership = {"group_id": group, "group_instance_id": member, "session_timeout_ms": session_ms}
         self._consumer: AIOKafkaConsumer | None = None
         self._assigned: Assigned
         self._revoked: Revoked
@@ -77,7 +87,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
     async def start(self, assigned: Assigned, revoked: Revoked) -> None:
         """See `Reader.start`; returns when the group has given its first partitions, at most `START_SECONDS` later."""
         self._assigned, self._revoked = assigned, revoked
-        group = {} if self._group is None else {"group_id": self._group, "session_timeout_ms": SESSION_MS}
+        group = {} if self._group is None else self._membership
         self._consumer = self._log.consumer(fetch_max_wait_ms=100, **group)
         if self._group is not None:
             self._consumer.subscribe([self._topic], listener=self)
