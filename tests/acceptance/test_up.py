@@ -63,6 +63,23 @@ def test_probes_need_no_key_and_the_api_does(up: Callable[..., Any]) -> None:
     assert engine.call("GET", "/v1/invoices")["code"] == "unauthenticated"
 
 
+def test_clients_that_speak_no_proper_http_are_answered_and_not_logged(up: Callable[..., Any]) -> None:
+    engine = up()
+    post = "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+    for request in (
+        "GARBAGE\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {'k' * 20_000}\r\n\r\n",
+        f"{post}Content-Encoding: gzip\r\n\r\nnone",
+        f"{post}Content-Encoding: br\r\n\r\nnone",
+    ):
+        with socket.create_connection(("127.0.0.1", int(engine.url.rsplit(":", 1)[1])), timeout=10) as client:
+            client.sendall(request.encode())
+            assert re.match(rb"HTTP/1\.[01] 40[01] ", client.recv(4096)), request[:80]
+    assert engine.call("GET", "/v1/invoices")["items"] == []
+    assert engine.stop() == 0
+    assert "Traceback" not in engine.said()
+
+
 def test_crash_and_restart_lose_no_event(up: Callable[..., Any]) -> None:
     engine = up("--clock", "2026-01-05T10:00:00Z")
     price = {"model": "per_unit", "unit": "0.001"}
