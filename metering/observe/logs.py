@@ -37,6 +37,8 @@ def configure(level: str = "info", form: str = "console", stream: TextIO | None 
         structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer,
     ])  # fmt: skip
     handler.setFormatter(formatter)
+    # While Postgres is away it repeats a traceback every few seconds; the roles say the same in one line each.
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
