@@ -51,6 +51,11 @@ COMMANDS = {
         "Compute scenario files without any server: invoices, balances, and whether they are as expected.",
         "metering simulate scenario.yaml --explain\nmetering simulate tests/golden --check",
     ),
+    "archiver": (
+        "metering.cli.archiver:archiver",
+        "Write what the workers commit to the archive of events until Ctrl-C (`metering up` does so too).",
+        "metering archiver --archive s3://bucket/events",
+    ),
     "migrate": (
         "metering.cli.migrate:migrate",
         "Bring a PostgreSQL database to the schema of this version.",

@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     metrics_port: int = 8081
+    archive: str | None = None
     data_dir: Path = msgspec.field(default_factory=_data_dir)
     bootstrap_key: str | None = None
     log_format: str = "console"
@@ -138,6 +139,12 @@ SETTINGS = (
     Setting("METERING_HOST", "host", _matching(re.compile(r"[\w.:\-]+"), "a host name or address"), "where to listen"),
     Setting("METERING_PORT", "port", _whole(0, 65535), "port of the API; a busy one is replaced by a free one"),
     Setting("METERING_METRICS_PORT", "metrics_port", _whole(0, 65535), "port of /healthz, /readyz and /metrics"),
+    Setting(
+        "METERING_ARCHIVE",
+        "archive",
+        str,
+        "folder or URL (s3://bucket/prefix) of the event archive; without it the folder `archive` in the data folder",
+    ),
     Setting("METERING_DATA_DIR", "data_dir", Path, "folder of the embedded PostgreSQL"),
     Setting(
         "METERING_BOOTSTRAP_KEY", "bootstrap_key", _key, "the first admin key; without it one is made and shown once"

@@ -6,7 +6,9 @@
     ├── LogReplaced             the log is not the one that was read so far: stop, see docs/howto/operate.md
     ├── OffsetLost              the log no longer holds the next message: stop, see docs/howto/operate.md
     ├── Fenced                  another worker owns the partition: drop the state, let go
-    └── StoreUnavailable        Postgres did not answer: pause, try again
+    ├── StoreUnavailable        Postgres did not answer: pause, try again
+    │   └── ArchiveUnavailable  the archive's folder or object store did not: the same
+    └── ArchiveDamaged          a file of the archive is not what was written: see docs/howto/operate.md
 
 What the world does (a bad event, a refused act) is an outcome (`schemas.outcome`), not an exception.
 """
@@ -42,3 +44,11 @@ class Fenced(MeteringError):
 
 class StoreUnavailable(MeteringError):
     """Postgres is away or too slow; nothing was changed, or its outcome must be looked up."""
+
+
+class ArchiveUnavailable(StoreUnavailable):
+    """The archive's folder or object store does not take or give a file: full, away, or not allowed."""
+
+
+class ArchiveDamaged(MeteringError):
+    """A file of the archive is cut short or is no file of events."""

@@ -12,6 +12,9 @@ from metering.api import balance, key_routes, rejected, usage
 from metering.api import clock as clocks
 from metering.api.keys import Keys
 from metering.api.probes import Check
+from metering.archive.archiver import Archiver
+from metering.archive.place import place_of
+from metering.archive.store import ArchiveStore
 from metering.catalog import http as catalog
 from metering.catalog.store import CatalogStore
 from metering.clock import Clock, SettableClock
@@ -63,6 +66,7 @@ class Parts:
         self._owed = OwedReader(self._accounts, FinalInvoices(), settings.late_window)
         self._watermarks = Watermarks(pool, log, clock)
         self._gateway = ingest.Gateway(log, clock, settings.late_window)
+        self._place = place_of(settings)
         self._others = dict(others or {})
         self._supervisor = Supervisor(self._roles())
 
@@ -116,6 +120,9 @@ class Parts:
 
     def _roles(self) -> dict[str, Callable[[], Role]]:
         roles: dict[str, Callable[[], Role]] = self._others | {
+            "archiver": lambda: Archiver(
+                self._log, ArchiveStore(self._pool), self._place, self._clock, owner=self._owner
+            ),
             "worker": lambda: Worker(self._log, self._lane_of(Accounts()), self._clock),
             "scheduler": lambda: self._scheduler(self._watermarks),
         }

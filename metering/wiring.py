@@ -71,7 +71,7 @@ async def _start(settings: Settings, clock: Clock, embedded_broker: bool, stack:
     stack.push_async_callback(_close_pool, pool)
     if said := await claim_clock(pool, clock):
         notes.append(said)
-    log = _log_of(settings, pool, clock, embedded_broker)
+    log = log_of(settings, pool, clock, embedded_broker)
     await log.start()
     stack.push_async_callback(log.stop)
     keys = Keys(pool, clock)
@@ -103,7 +103,7 @@ class KeptServer:
         self._stopping = True
 
 
-def _log_of(settings: Settings, pool: asyncpg.Pool, clock: Clock, embedded_broker: bool) -> Log:
+def log_of(settings: Settings, pool: asyncpg.Pool, clock: Clock, embedded_broker: bool) -> Log:
     """Kafka where it is named, else a table of PostgreSQL."""
     if settings.kafka is None:
         return PostgresLog(pool, clock=clock, partitions=settings.partitions)

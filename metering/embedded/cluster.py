@@ -25,7 +25,7 @@ from metering.embedded.process import remove_folder
 
 USER = "metering"
 DATABASE = "metering"
-CONTENTS = frozenset({"owner.lock", "server.lock", "pgdata", "pgdata.new", "run", "log"})
+CONTENTS = frozenset({"owner.lock", "server.lock", "pgdata", "pgdata.new", "run", "log", "archive"})
 # sun_path of a Unix socket address: 104 bytes on macOS, 108 on Linux, with a closing NUL; ".s.PGSQL.5432" is 13.
 SOCKET_FOLDER_LENGTH_MAX = 104 - 1 - len("/.s.PGSQL.5432")
 LEFTOVER_STOP_SECONDS = 60

@@ -55,6 +55,22 @@ INVOICES = Counter("metering_invoices", "Invoices by what happened to them", ["s
 INVOICES_WAITING = Gauge(
     "metering_invoices_waiting", "Drafts past their grace that wait for the stream to catch up", registry=REGISTRY
 )
+ARCHIVE_EVENTS = Counter("metering_archive_events", "Events written to the archive", registry=REGISTRY)
+ARCHIVE_LAG = Gauge(
+    "metering_archive_lag_messages", "Messages committed but not archived", ["partition"], registry=REGISTRY
+)
+ARCHIVE_MARGIN = Gauge(
+    "metering_archive_margin_messages",
+    "Messages archived that the log still holds: how far the archive is ahead of retention",
+    ["partition"],
+    registry=REGISTRY,
+)
+ARCHIVE_FAILURES = Counter(
+    "metering_archive_failures",
+    "Times the archive could not be written, or the log had dropped events",
+    registry=REGISTRY,
+)
+ARCHIVE_MERGED = Counter("metering_archive_merged_files", "Small files that were merged into others", registry=REGISTRY)
 API_SECONDS = Histogram(
     "metering_api_seconds", "From request to answer, by route", ["route"], registry=REGISTRY, buckets=_SECONDS
 )

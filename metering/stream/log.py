@@ -96,6 +96,10 @@ class Log(Protocol):
         """Per partition the offset that the next message will get."""
         ...
 
+    async def begins(self) -> dict[int, int]:
+        """Per partition the offset of the first message that the log still holds (the next one's, if it holds none)."""
+        ...
+
     async def read(self, partition: int, first: int, last: int) -> list[Record]:
         """The records `first` to `last` (both included) that the log still holds, outside any group."""
         ...

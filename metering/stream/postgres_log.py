@@ -75,6 +75,10 @@ class PostgresLog:
         """See `Log.ends`."""
         return {partition: end for partition, (_, end) in (await self.bounds()).items()}
 
+    async def begins(self) -> dict[int, int]:
+        """See `Log.begins`."""
+        return {partition: begin for partition, (begin, _) in (await self.bounds()).items()}
+
     async def bounds(self) -> dict[int, tuple[int, int]]:
         """Per partition the first offset that it holds, and the next one to be given."""
         async with self._connection() as lent:

@@ -1,4 +1,4 @@
-"""Drops old messages of a log that is a table: what is committed, and older than anything that may be read again."""
+"""Drops old messages of a log that is a table: what is committed and archived, and older than anything read again."""
 
 import time
 from typing import Final
@@ -39,9 +39,9 @@ class Trimmer:
     async def trim(self) -> None:
         """Drop what is old now."""
         async with connection(self._pool) as lent:
-            rows = await lent.fetch(queries().committed_offsets)
-        committed = {row["partition"]: row["next_offset"] for row in rows}
-        await self._log.trim(committed, Instant(self._clock.now() - self._late_window - DAY))
+            rows = await lent.fetch(queries().archived_offsets)
+        archived = {row["partition"]: row["next_offset"] for row in rows}
+        await self._log.trim(archived, Instant(self._clock.now() - self._late_window - DAY))
 
     def stop(self) -> None:
         """End `run`."""

@@ -55,6 +55,10 @@ class MemoryLog:
         """See `Log.ends`."""
         return {partition: end for partition, (_, end) in (await self.bounds()).items()}
 
+    async def begins(self) -> dict[int, int]:
+        """See `Log.begins`."""
+        return {partition: begin for partition, (begin, _) in (await self.bounds()).items()}
+
     async def bounds(self) -> dict[int, tuple[int, int]]:
         """Per partition the first offset and the next."""
         return {

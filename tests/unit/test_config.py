@@ -32,6 +32,7 @@ def test_every_setting_is_read_into_its_field() -> None:
         "METERING_HOST": "0.0.0.0",  # noqa: S104 - a text, nothing listens
         "METERING_PORT": "0",
         "METERING_METRICS_PORT": "9",
+        "METERING_ARCHIVE": "s3://bucket/events",
         "METERING_DATA_DIR": "d",
         "METERING_BOOTSTRAP_KEY": "k" * 16,
         "METERING_LOG_FORMAT": "JSON",

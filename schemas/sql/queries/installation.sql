@@ -19,6 +19,10 @@ TRUNCATE meter, plan, customer, act, subscription, due, partition_state, seen, o
 INSERT INTO seller (key) VALUES ('default');
 
 -- name: begin_partitions
--- What is in the log belongs to the data that were dropped: reading begins behind it.
+-- What is in the log belongs to the data that were dropped: reading begins behind it, and so does the archive.
+WITH archive AS (
+    INSERT INTO archive_state (log_id, partition, first_offset, next_offset)
+    SELECT $1, partition, next_offset, next_offset FROM unnest($2::integer[], $3::bigint[]) AS ends (partition, next_offset)
+)
 INSERT INTO partition_state (partition, log_id, next_offset)
 SELECT partition, $1, next_offset FROM unnest($2::integer[], $3::bigint[]) AS ends (partition, next_offset);
