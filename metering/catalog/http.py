@@ -6,7 +6,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from metering.api.answers import answer_json, decode_cursor, page, page_size
-from metering.api.body import faulty, flag, parameter_invalid, path_key, query, read_document
+from metering.api.body import faulty, flag, path_key, query, read_document
 from metering.api.problem import Problem
 from metering.catalog.store import CatalogRefused, CatalogStore
 from metering.catalog.stored import Difference, PlanVersion
@@ -89,16 +89,15 @@ class _Catalog:
         return _page(request, {key: _plan_tree(versions[-1]) for key, versions in stored.plans.items()})
 
     async def get_plan(self, request: web.Request) -> web.Response:
-        """The latest version of a plan, or the one of `?version=`."""
-        key = path_key(request, "key")
-        parameters = query(request, "version")
+        """The latest version of a plan, or the one that is named as in `pro@2`."""
+        key, at, number = path_key(request, "key").partition("@")
+        query(request)
         versions = (await self._store.read()).plans.get(key, ())
-        wanted = parameters.get("version", str(len(versions)))
-        if not wanted.isascii() or not wanted.isdigit():
-            raise parameter_invalid("version", "must be a whole number")
-        found = [version for version in versions if str(version.version) == wanted]
+        found = [version for version in versions if str(version.version) == number] if at else versions[-1:]
         if not found:
-            raise Problem(404, Code.NOT_FOUND, "Not Found", f"there is no plan {key!r} in version {wanted[:20]}")
+            raise Problem(
+                404, Code.NOT_FOUND, "Not Found", f"there is no plan {key!r}{f' in version {number}' if at else ''}"
+            )
         return answer_json(_plan_tree(found[0]))
 
     async def put_plan(self, request: web.Request) -> web.Response:

@@ -84,7 +84,10 @@ async def test_plan_read_and_put_again_makes_no_version(engine: Engine) -> None:
     plan["charges"]["base"]["recurring"]["unit"] = "31"
     changed = await engine.api.put("/v1/plans/pro", plan)
     assert (changed.status, changed.tree["version"]) == (201, 2)
-    assert (await engine.api.get("/v1/plans/pro?version=1")).tree["charges"]["base"]["recurring"]["unit"] == "30"
+    for named, price in (("pro@1", "30"), ("pro%402", "31"), ("pro", "31")):
+        assert (await engine.api.get(f"/v1/plans/{named}")).tree["charges"]["base"]["recurring"]["unit"] == price
+    for unknown in ("pro@3", "pro@", "pro@x", "prro", "prro@1"):
+        assert (await engine.api.get(f"/v1/plans/{unknown}")).status == 404
 
 
 async def test_faulty_catalog_names_all_faults_with_places(engine: Engine) -> None:
