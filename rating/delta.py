@@ -8,11 +8,9 @@ gives the same amount.
 from collections.abc import Iterable
 from fractions import Fraction
 
-from rating.billed import Billed, Corrected, InvoiceLine, LineKey
+from rating.billed import Billed, InvoiceLine, LineKey
 from rating.line import LineHead
 from rating.segments import ChargeSegment
-
-_PARTS: tuple[Corrected, ...] = ("usage", "minimum", "maximum")
 
 
 def corrections(lines: Iterable[InvoiceLine], segment: ChargeSegment, billed: Billed) -> list[InvoiceLine]:

@@ -15,7 +15,6 @@ from rating.fixed import (
     Column,
     Ints,
     decimal_places,
-    ints,
     magnitude,
     narrow,
     product,
@@ -127,8 +126,3 @@ def rounded_texts(values: Amounts, places: int = BALANCE_PLACES) -> list[str]:
     rounded = round_amounts(values, places)
     texts = [fixed_text(whole, places) for whole in widen(rounded.values).tolist()]
     return [text.rstrip("0").rstrip(".") for text in texts] if places else texts
-
-
-def minor_column(minor: Sequence[int], currency: str) -> Column:
-    """Minor units of one currency as a column."""
-    return Column(ints(minor), decimals_of(currency))

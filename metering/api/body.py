@@ -154,14 +154,6 @@ def path_key(request: web.Request, name: str) -> str:
     return text
 
 
-def checked_id(text: str, path: str) -> str:
-    """An id from the body; `Problem` 422 if no id can look like that."""
-    fault = key_fault(text)
-    if fault:
-        raise field_invalid(path, fault)
-    return text
-
-
 def query(request: web.Request, *known: str) -> dict[str, str]:
     """The query parameters; `Problem` 400 for one that the route does not know, or that is given twice."""
     given: dict[str, str] = {}
