@@ -97,13 +97,17 @@ class Checkpoint:
             return arrivals(records, self._meters.extractor, self._late_window)
 
     async def judge(self, arrived: Arrivals) -> Judged:
-        """Decide which events count; the batch before must be committed. What belongs elsewhere is forwarded first."""
+        """Decide which events count; the batch before must be committed."""
         with metrics.STREAM_STAGE_SECONDS.labels("dedup").time():
             judged = judge(arrived, self._window, self._ours)
-        judged = await settle(self._log, self.partition, judged)
-        if len(judged.forward):
-            await forward(self._log, judged)
-        return judged
+        return await settle(self._log, self.partition, judged)
+
+    async def forward(self, judged: Judged) -> Judged:
+        """Append what belongs to other partitions there; `forward` of the answer are the rows not acknowledged yet.
+
+        Raises `LogUnavailable` when none was acknowledged.
+        """
+        return await forward(self._log, judged)
 
     async def commit(self, judged: Judged) -> None:
         """Move the partition on by one batch, then remember it.

@@ -101,14 +101,17 @@ class Lane:
     async def _commit(self, arrived: Arrivals) -> None:
         """Commit one batch, however long Postgres is away; after any doubt the partition's row says what is in."""
         tries = 0
-        judged = None
+        judged, committed = None, False
         while True:
             try:
                 if judged is None:
                     judged = await self._checkpoint.judge(arrived)
-                elif await self._checkpoint.landed(judged):
+                while len(judged.forward):
+                    judged = await self._checkpoint.forward(judged)
+                if committed and await self._checkpoint.landed(judged):
                     metrics.STREAM_CHECKPOINTS.labels("looked_up").inc()
                     return
+                committed = True
                 await self._checkpoint.commit(judged)
             except (StoreUnavailable, LogUnavailable) as error:
                 _logger.warning("checkpoint_retried", partition=self._checkpoint.partition, reason=str(error))
