@@ -151,7 +151,10 @@ class Parts:
     async def _settle(self) -> bool:
         """After the clock was moved: remember it, then do what has fallen due."""
         await save_clock(self._pool, self._clock)
-        return await self._scheduler(Watermarks(self._pool, self._log, self._clock)).settle(SETTLE_SECONDS)
+        watermarks = Watermarks(self._pool, self._log, self._clock)  # what is waited for lies after the move
+        settled = await self._scheduler(watermarks).settle(SETTLE_SECONDS)
+        self._watermarks.learn(watermarks)  # a balance that is read now is as of now
+        return settled
 
     async def _reset(self, now: Instant) -> None:
         """Drop all data and begin at `now`; the API stays, keys too."""

@@ -58,6 +58,13 @@ class Watermarks:
                 self._complete[partition] = max(target.at, self._complete.get(partition, target.at))
                 del self._targets[partition]
 
+    def learn(self, other: "Watermarks") -> None:
+        """Take over what another has found out of the same log; nothing that is later than the clock, as after a reset."""
+        now = self._clock.now()
+        for partition, at in other.all().items():
+            if at <= now:
+                self._complete[partition] = max(at, self._complete.get(partition, at))
+
     def forget(self) -> None:
         """Know nothing: the log was made anew."""
         self._targets.clear()

@@ -156,7 +156,9 @@ def test_up_on_apache_kafka_counts_what_producers_and_the_gateway_send(up: Calla
 
 def test_settable_clock_goes_on_where_it_was_left_and_real_time_is_refused(up: Callable[..., Any]) -> None:
     engine = up("--clock", "2026-01-05T10:00:00Z")
+    engine.call("PUT", "/v1/customers/acme", {"currency": "USD"})
     engine.call("POST", "/v1/clock", {"now": "2026-02-01T00:00:00Z"})
+    assert engine.call("GET", "/v1/customers/acme/balance")["as_of"] == "2026-02-01T00:00:00Z"
     assert engine.stop() == 0
     engine.start()
     assert "The clock was left at 2026-02-01T00:00:00Z" in engine.said()
