@@ -59,7 +59,7 @@ class Watermarks:
                 del self._targets[partition]
 
     def learn(self, other: "Watermarks") -> None:
-        """Take over what another has found out of the same log; nothing that is later than the clock, as after a reset."""
+        """Take over what another has found out of the same log; nothing later than the clock, as after a reset."""
         now = self._clock.now()
         for partition, at in other.all().items():
             if at <= now:
