@@ -100,7 +100,8 @@ class Buffer:
         """Of the last batch that was taken."""
         return self._number
 
-    def close(self) -> None:
-        """Take no more."""
+    def close(self) -> bool:
+        """Take no more; False if it did not any more."""
         with self._lock:
-            self._closed = True
+            was, self._closed = self._closed, True
+            return not was

@@ -129,8 +129,9 @@ class Engine:
         return True
 
     async def close(self, seconds: float) -> None:
-        """Flush; what the service does not take in time goes to disk, or is dropped without one. Then stop."""
-        self._buffer.close()
+        """Flush; what the service does not take in time goes to disk, or is dropped without one. Then stop, for good."""
+        if not self._buffer.close():
+            return
         if self._tasks:
             await self.flush(seconds)
         for task in self._tasks:
