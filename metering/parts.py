@@ -12,8 +12,10 @@ from metering.api import balance, key_routes, rejected, usage
 from metering.api import clock as clocks
 from metering.api.keys import Keys
 from metering.api.probes import Check
+from metering.archive import http as events
 from metering.archive.archiver import Archiver
 from metering.archive.place import place_of
+from metering.archive.reading import EventReader
 from metering.archive.store import ArchiveStore
 from metering.catalog import http as catalog
 from metering.catalog.store import CatalogStore
@@ -112,6 +114,7 @@ class Parts:
             invoices.routes(InvoiceStore(pool, clock, self._owed)),
             usage.routes(pool),
             rejected.routes(pool),
+            events.routes(pool, EventReader(pool, self._log, self._place)),
             key_routes.routes(keys),
         ]
         if isinstance(clock, SettableClock):

@@ -46,3 +46,18 @@ DELETE FROM archive_file WHERE path = ANY ($1::text[]) RETURNING path;
 
 -- name: meters_since
 SELECT meter, first_offset, definition FROM meter_since WHERE partition = $1 ORDER BY first_offset, meter;
+
+-- name: rejected_at
+-- What is listed of the events of partition $1 at offsets $2, indices $3.
+SELECT log_offset, index, meter, code FROM rejected
+WHERE partition = $1 AND (log_offset, index) IN (SELECT * FROM unnest($2::bigint[], $3::integer[]));
+
+-- name: lines_of_segment
+-- Lines of final invoices that bill a charge's segment: those of the subscription's own invoices, or of consolidated ones.
+SELECT i.id, i.number, l.position, l.kind, l.dimensions
+FROM invoice AS i JOIN invoice_line AS l ON l.invoice = i.id
+WHERE i.customer = $1 AND i.status = 'final' AND l.charge = $2 AND l.period_start = $3
+  AND l.kind IN ('usage', 'adjustment') AND (i.subscription = $4 OR i.subscription IN (
+    SELECT s.id FROM subscription AS s, customer AS c
+    WHERE s.customer = $1 AND c.key = $1 AND (c.definition ->> 'consolidate')::boolean))
+ORDER BY i.issued_at, i.id, l.position;
