@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
+from metering.clock import SystemClock
 from metering.errors import LogUnavailable
 from metering.stream.log import Assigned, Message, Position, Record, Revoked
 from schemas.instants import Instant
@@ -41,18 +42,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super()._run_once()  # type: ignore[misc]
 
 
-class VirtualClock:
+class VirtualClock(SystemClock):
     """The clock of the world: the loop's time, from `START` on."""
-
-    settable = False
 
     def now(self) -> Instant:
         """The present instant."""
         return Instant(START + int(asyncio.get_running_loop().time() * 1e6))
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await asyncio.sleep(seconds)
 
 
 class Process:
@@ -68,7 +63,7 @@ class Process:
 
     async def pass_over(self, what: str) -> None:
         """See `metering.testing.store.Link`. A dead process is cancelled wherever it asks for something."""
-        await asyncio.sleep(self._draw.choice(DELAYS_S))
+        await VirtualClock().sleep(self._draw.choice(DELAYS_S))
         while not self._awake.is_set() and not self.dead:
             await self._awake.wait()
         if self.dead:
@@ -230,7 +225,7 @@ class BrokerReader:
         for partition, records in polled.items():
             self._next[partition] += len(records)
         if not polled:
-            await asyncio.sleep(wait_s)
+            await VirtualClock().sleep(wait_s)
         return polled
 
     def pause(self, partitions: frozenset[int]) -> None:

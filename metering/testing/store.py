@@ -105,7 +105,7 @@ class MemoryConnection:
 
     async def start(self) -> None:
         """BEGIN"""
-        await self._pass("begin")
+        await self.pass_over("begin")
         self._begun = True
 
     async def rollback(self) -> None:
@@ -115,7 +115,7 @@ class MemoryConnection:
 
     async def commit(self) -> None:
         """COMMIT; the answer may be lost on the way back."""
-        await self._pass("commit")
+        await self.pass_over("commit")
         for write in self._writes:
             write()
         self._end()
@@ -124,7 +124,8 @@ class MemoryConnection:
             self._closed = True
             raise ConnectionResetError("the answer to a commit was lost")
 
-    async def _pass(self, what: str) -> None:
+    async def pass_over(self, what: str) -> None:
+        """Let `what` go to the server and back; the connection may be lost on the way."""
         if self._closed:
             raise ConnectionResetError("the connection is closed")
         try:
@@ -138,7 +139,7 @@ class MemoryConnection:
     async def execute(self, statement: str, *arguments: Any) -> Any:
         """Run a statement."""
         run = self._statements[statement]
-        await self._pass(run.__name__)
+        await self.pass_over(run.__name__)
         answer: Awaitable[Any] | Any = run(*arguments)
         if asyncio.iscoroutine(answer):
             answer = await answer

@@ -60,12 +60,8 @@ SINCE = START - 21 * DAY + HOUR // 3
 class KnownAccounts(Accounts):
     """Accounts that do not change: read without a statement."""
 
-    def __init__(self, process: Process) -> None:
-        super().__init__()
-        self._process = process
-
     async def load_many(self, connection: Any, keys: Any) -> Any:
-        await self._process.pass_over("accounts")
+        await connection.pass_over("accounts")
         return {key: ACCOUNTS[key] for key in keys if key != UNKNOWN}
 
 
@@ -77,6 +73,17 @@ def _account(key: str) -> Any:
 
 
 ACCOUNTS = {key: _account(key) for key in CUSTOMERS if key != UNKNOWN}
+
+
+class LoudWorker(Worker):
+    """Nothing that happens here may stop a partition for good."""
+
+    def __init__(self, world: "World", *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._world = world
+
+    def _stopped(self, partition: int, error: Exception) -> None:
+        self._world.errors.append(error)
 
 
 class World:
@@ -92,6 +99,7 @@ class World:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.stores: dict[str, MemoryStore] = {}
         self.calm = False
+        self.errors: list[Exception] = []
         self.done: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -134,7 +142,7 @@ class World:
 
     async def work(self, process: Process, store: MemoryStore) -> None:
         """A worker is made anew after what waiting may heal, as the engine's supervisor does."""
-        log, accounts = BrokerLog(self.broker, process), KnownAccounts(process)
+        log, accounts = BrokerLog(self.broker, process), KnownAccounts()
 
         def lane(partition: int) -> Lane:
             checkpoint = Checkpoint(
@@ -144,7 +152,7 @@ class World:
 
         while not process.dead:
             with suppress(Fenced, LogUnavailable, StoreUnavailable):
-                await Worker(log, lane, self.clock).run()
+                await LoudWorker(self, log, lane, self.clock).run()
             await self.clock.sleep(0.5)
 
     async def trouble(self) -> None:
@@ -236,6 +244,8 @@ class Truth:
         self.rejected: set[tuple[int, int, int, str, str]] = set()
         self.counted: list[tuple[dict[str, Any], int]] = []
         self.first: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.misplaced: set[str] = set()
+        self.placed: set[str] = set()
         for partition, records in enumerate(broker.records):
             for record in records:
                 for index, event in enumerate(_events(record.payload or b"")):
@@ -245,7 +255,10 @@ class Truth:
     def judge(self, place: tuple[int, int, int], event: Any, received: int) -> None:
         if not isinstance(event, dict) or "subject" not in event:
             self.refuse(place, "event_invalid")
-        elif partition_of(event["subject"], PARTITIONS) == place[0]:
+        elif partition_of(event["subject"], PARTITIONS) != place[0]:
+            self.misplaced.add(str(event))
+        else:
+            self.placed.add(str(event))
             key = (event["subject"], event["source"], event["id"])
             time = Instant.parse(event["time"]) if "time" in event else received
             if key in self.first:
@@ -329,26 +342,31 @@ def _amount(charge: str, quantity: Fraction) -> Fraction:
 def _run(seed: int) -> World:
     """Let one seed's world run to its end."""
     loop = VirtualLoop()
-    world = None
 
     async def main() -> World:
         made = World(seed)
         await made.run()
         return made
 
-    try:
-        world = loop.run_until_complete(main())
-        for task in asyncio.all_tasks(loop):
+    async def end() -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
             task.cancel()
-        loop.run_until_complete(asyncio.sleep(1))
+        await asyncio.gather(*left, return_exceptions=True)
+
+    try:
+        return loop.run_until_complete(main())
     finally:
+        loop.run_until_complete(end())
         loop.close()
-    return world
 
 
 def _check(world: World) -> None:
     """Compare what is committed with what follows from the log."""
+    if world.errors:
+        raise ExceptionGroup("partitions stopped", world.errors)
     tables, truth = world.tables, Truth(world.broker)
+    assert truth.misplaced <= truth.placed
     assert +tables.outcomes == truth.outcomes
     assert {(*key, str(row[0].value)) for key, row in tables.rejected.items()} == truth.rejected
     assert tables.usage == truth.usage()
