@@ -129,7 +129,7 @@ class Engine:
         return True
 
     async def close(self, seconds: float) -> None:
-        """Flush; what the service does not take in time goes to disk, or is dropped without one. Then stop, for good."""
+        """Flush; what the service does not take in time goes to disk, or is dropped without one. Then stop for good."""
         if not self._buffer.close():
             return
         if self._tasks:

@@ -71,7 +71,7 @@ async def test_full_batch_does_not_wait_for_the_interval(service: Service) -> No
 
 
 class Proxy:
-    """Passes bytes on, and cuts connections at places of chance: in a request, before an answer, in the middle of it."""
+    """Passes bytes on, and cuts connections at places of chance: in a request, before an answer, inside it."""
 
     def __init__(self, port: int, seed: int) -> None:
         self._port = port
