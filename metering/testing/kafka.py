@@ -210,7 +210,7 @@ def _fetch(folder: Path) -> Path:
 def _format(folder: Path, jars: Path, cluster: str) -> None:
     """Write the cluster's id into the empty data folder, as KRaft wants it before the first start."""
     quick = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-    tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(folder / "server.properties")]
+    tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(folder / "server.properties")]
     ended = subprocess.run(
         [*_java(jars), *quick, *tool], capture_output=True, text=True, timeout=FORMAT_SECONDS, stdin=subprocess.DEVNULL
     )
