@@ -211,7 +211,8 @@ class Engine:
         except Away:
             raise
         except Exception as error:
-            _LOG.exception("sending failed in a way that nobody thought of")
+            if repr(error) != self._away:
+                _LOG.exception("sending failed in a way that nobody thought of")
             raise Away(repr(error), misconfigured=True) from error
         finally:
             self._slow = False

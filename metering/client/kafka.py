@@ -59,7 +59,7 @@ class Kafka:
             # An idempotent producer never gives up by itself.
             async with asyncio.timeout(ANSWER_SECONDS):
                 producer = await self._connected()
-                received = (("received", b"%d" % self._clock.now()),)
+                received = [("received", b"%d" % self._clock.now())]
                 answers = [
                     await producer.send(self._topic, payload, key, partition, headers=received)
                     for partition, key, payload in self._records(events)
