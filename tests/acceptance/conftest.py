@@ -1,6 +1,6 @@
 """What the acceptance tests share: a `metering up` in a process of its own, and calls to it over HTTP."""
 
-
+# ruff: noqa: S310 - every address opened here is one that `metering up` on loopback printed
 
 import json
 import os

@@ -313,7 +313,7 @@ catalog.yaml:18:69: plans.pro.charges.gpu.price.per: 0 units are no divisor; wri
 catalog.yaml:18:73: plans.pro.charges.gpu.minimun: there is no field 'minimun' here; did you mean 'minimum'?
 catalog.yaml:19:3: plans.pro: this key is given twice; remove one, or give it another name
 catalog.yaml:21:35: customers.acme.timezone: 'Mars/Base' is no time zone of the IANA database; write a name such as Europe/Amsterdam\
-"""
+"""  # noqa: E501
 
 
 def test_all_faults_of_a_file_are_reported_at_once_in_its_order() -> None:

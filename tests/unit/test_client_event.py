@@ -130,7 +130,7 @@ def test_time_is_written_in_utc(time: Any, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("time", "error"),
-    [(datetime(2026, 1, 5), ValueError), ("2026-01-05", ValueError), (1_767_607_200, TypeError)],
+    [(datetime(2026, 1, 5), ValueError), ("2026-01-05", ValueError), (1_767_607_200, TypeError)],  # noqa: DTZ001
     ids=["naive", "date", "seconds"],
 )
 def test_time_without_an_offset_is_refused(time: Any, error: type[Exception]) -> None:
