@@ -284,7 +284,7 @@ async def keep_polling(reader: Reader) -> None:
 async def until(condition: Callable[[], bool], seconds: int = 30) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - the condition lies in a server
+        while not condition():
             await asyncio.sleep(0.02)
 
 

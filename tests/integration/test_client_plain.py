@@ -152,8 +152,7 @@ async def test_many_threads_are_all_counted(service: Service) -> None:
     ids: list[str] = []
 
     def work(number: int) -> None:
-        for n in range(500):
-            ids.append(metering.count("t", f"c{number}", n=n))
+        ids.extend(metering.count("t", f"c{number}", n=n) for n in range(500))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:

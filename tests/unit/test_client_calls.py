@@ -48,7 +48,7 @@ class Metered:
 @pytest.fixture
 def metered() -> Iterator[Metered]:
     """A client that has not begun."""
-    yield Metered()
+    return Metered()
 
 
 async def test_call_that_returns_is_an_event(metered: Metered) -> None:

@@ -65,7 +65,7 @@ async def test_role_that_waits_for_the_world_is_made_anew() -> None:
     running = Supervisor({"worker": made.pop})
     running.start()
     async with asyncio.timeout(5):
-        while made:  # noqa: ASYNC110 - a list has no event
+        while made:
             await asyncio.sleep(0.001)
         await running.stop()
         await running.failed()
