@@ -102,7 +102,7 @@ async def test_events_of_a_wrong_key_wait_for_the_right_one(
     for key in ("nobody", "read"):
         async with Metering(service.url, key, interval=0.01, spool=tmp_path) as metering:
             ids.append(metering.count("t", "acme"))
-            await until(lambda metering=metering: metering.counters.retries > 0)
+            await until(lambda: metering.counters.retries > 0)
             await metering.close(0.1)
             assert metering.counters.dropped == metering.counters.refused == 0
     assert "unauthenticated" in caplog.text

