@@ -56,6 +56,11 @@ COMMANDS = {
         "Write what the workers commit to the archive of events until Ctrl-C (`metering up` does so too).",
         "metering archiver --archive s3://bucket/events",
     ),
+    "rebuild": (
+        "metering.cli.rebuild:rebuild",
+        "Compute usage and totals again from the archive of events: compare them, or replace what is kept.",
+        "metering rebuild --check\nmetering rebuild --customer acme --from 2026-01-01T00:00:00Z",
+    ),
     "migrate": (
         "metering.cli.migrate:migrate",
         "Bring a PostgreSQL database to the schema of this version.",

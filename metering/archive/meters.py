@@ -43,6 +43,10 @@ class MeterTimes:
         place = bisect_right(self.edges, offset) - 1
         return self._first if place < 0 else self._by_edge[place]
 
+    def dimensions(self, meter: str) -> tuple[str, ...]:
+        """The names of a meter's dimensions, which never change."""
+        return next(one.dimensions(meter) for one in (self._first, *self._by_edge) if meter in one)
+
     @classmethod
     async def load(cls, lent: asyncpg.Connection, partition: int) -> "MeterTimes":
         """The meters of a partition."""

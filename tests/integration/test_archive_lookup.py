@@ -1,6 +1,5 @@
 """Looking events up over HTTP: in the archive, in the tail of the log, and what became of them."""
 
-import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -9,88 +8,20 @@ import asyncpg
 import pytest
 
 from metering.archive import merge
-from metering.archive.archiver import Archiver
 from metering.archive.http import routes
-from metering.archive.place import Folder
 from metering.archive.reading import EventReader
-from metering.archive.store import ArchiveStore
-from metering.clock import SettableClock
-from metering.stream.checkpoint import Checkpoint
-from metering.stream.lane import Lane
-from metering.stream.log import Message
-from metering.subscriptions.accounts import Accounts
 from metering.testing.api import serve_api
-from metering.testing.broker import MemoryLog
-from schemas.instants import DAY, Instant
-
-NOW = Instant.parse("2026-01-10T10:30:00Z")
-METER = {"event_type": "call", "aggregation": "sum", "value": "data.n", "dimensions": {"model": "data.model"}}
-PLAN = {
-    "currency": "USD",
-    "period": {"unit": "month"},
-    "align": "calendar",
-    "charges": {"api": {"kind": "usage", "meter": "calls", "price": {"model": "per_unit", "unit": "2"}}},
-}
+from metering.testing.archived import ArchivedWorld
+from metering.testing.archived import usage_event as event
 
 
-def event(number: int, subject: str = "acme", **changes: Any) -> dict[str, Any]:
-    return {
-        "specversion": "1.0",
-        "id": f"e{number}",
-        "source": "app",
-        "type": "call",
-        "subject": subject,
-        "time": f"2026-01-{8 + number % 2:02}T10:00:{number % 60:02}Z",
-        "data": {"n": 3, "model": "large"},
-        **changes,
-    }
-
-
-class World:
-    """A log, the checkpoint of its one partition, an archive, and the routes."""
+class World(ArchivedWorld):
+    """With the routes."""
 
     def __init__(self, pool: asyncpg.Pool, folder: Path) -> None:
-        self.pool = pool
-        self.clock = SettableClock(NOW)
-        self.log = MemoryLog(self.clock, 1)
-        self.place = Folder(folder)
+        super().__init__(pool, folder)
         self.reader = EventReader(pool, self.log, self.place)
         self.api: Any = None
-
-    async def know(self) -> None:
-        moment = Instant.parse("2026-01-01T00:00:00Z").moment()
-        await self.pool.execute("INSERT INTO meter VALUES ('calls', $1, $2)", METER, moment)
-        await self.pool.execute("INSERT INTO plan VALUES ('pro', 1, $1, $2)", PLAN, moment)
-        await self.pool.execute("INSERT INTO customer VALUES ('acme', 0, $1, $2)", {"currency": "USD"}, moment)
-        subscribe = {"act": "subscribe", "id": "s1", "customer": "acme", "plan": "pro"}
-        await self.pool.execute(
-            "INSERT INTO act (customer, at, kind, id, body) VALUES ('acme', $1, 'subscribe', 's1', $2)",
-            moment,
-            subscribe,
-        )
-
-    async def send(self, *events: dict[str, Any]) -> None:
-        """Append them, one a message."""
-        raws = [json.dumps(one).encode() for one in events]
-        await self.log.append([Message(0, b"", raw) for raw in raws])
-
-    async def commit(self) -> None:
-        """Commit what is in the log, as a worker does."""
-        lane = Lane(
-            checkpoint := Checkpoint(
-                0, self.log, self.pool, self.clock, Accounts(), owner="test", late_window=35 * DAY
-            ),
-            self.clock,
-        )
-        first = await lane.take()
-        records = await self.log.read(0, first, (await self.log.ends())[0])
-        await checkpoint.commit(await checkpoint.judge(checkpoint.decode(records)))
-
-    async def archive(self) -> None:
-        """Archive what is committed."""
-        archiver = Archiver(self.log, ArchiveStore(self.pool), self.place, self.clock, owner="test")
-        while await archiver.step(all_now=True):
-            pass
 
     async def fate(self, event_id: str, subject: str = "acme") -> Any:
         answer = await self.api.get(f"/v1/event?subject={subject}&source=app&id={event_id}")

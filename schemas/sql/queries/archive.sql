@@ -61,3 +61,18 @@ WHERE i.customer = $1 AND i.status = 'final' AND l.charge = $2 AND l.period_star
     SELECT s.id FROM subscription AS s, customer AS c
     WHERE s.customer = $1 AND c.key = $1 AND (c.definition ->> 'consolidate')::boolean))
 ORDER BY i.issued_at, i.id, l.position;
+
+-- name: customers_with_usage
+SELECT key FROM customer UNION SELECT DISTINCT customer FROM usage ORDER BY key;
+
+-- name: usage_of_customers
+SELECT customer, meter, bucket, dimensions, named, quantity, events, first_offset, last_offset
+FROM usage WHERE customer = ANY ($1::text[]);
+
+-- name: usage_of_customers_dropped
+-- Their usage of events from offset $2 on, in buckets of [$3, $4).
+DELETE FROM usage WHERE customer = ANY ($1::text[]) AND first_offset >= $2 AND bucket >= $3 AND bucket < $4;
+
+-- name: backdate_meter
+-- Without a row the meter counts, as it is now, from the beginning.
+DELETE FROM meter_since WHERE meter = $1;
