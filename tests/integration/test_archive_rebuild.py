@@ -13,6 +13,7 @@ from metering.archive.explain import EXACTLY, GONE, NOT_KEPT
 from metering.archive.files import write_file
 from metering.archive.rebuild import Asked, Rebuilder, Report
 from metering.errors import ArchiveDamaged
+from metering.postgres.queries import queries
 from metering.stream.partition import lock
 from metering.testing.archived import LATE_WINDOW, ArchivedWorld, usage_event
 from schemas.instants import Instant
@@ -46,9 +47,8 @@ async def world(pool: asyncpg.Pool, tmp_path: Path) -> World:
 async def filled(world: World) -> None:
     """Twelve events, a duplicate, a late one and one for nobody: half archived, some committed only, one not at all."""
     first = [usage_event(number) for number in range(6)]
-    await world.send(
-        *first, usage_event(1), usage_event(2, data={"n": 9}), usage_event(50, time="2020-01-01T00:00:00Z")
-    )
+    again, other = usage_event(1), usage_event(2, data={"n": 9})
+    await world.send(*first, again, other, usage_event(50, time="2020-01-01T00:00:00Z"))
     await world.commit()
     await world.archive()
     world.log.trim(0, 9)
@@ -70,16 +70,15 @@ async def test_what_is_kept_equals_what_is_computed_anywhere_on_the_way(world: W
     assert (report.next_offset, report.events) == (18, 14)
 
 
-async def test_wrong_bucket_is_found_with_its_totals(world: World) -> None:
+async def test_wrong_bucket_is_found_with_its_events(world: World) -> None:
     await filled(world)
-    await world.pool.execute(
-        "UPDATE usage SET quantity = quantity + 1 WHERE bucket = '2026-01-09T10:00Z' AND events = 3"
-    )
-    found = (await world.check()).found
-    assert [(one.place.customer, one.kept.quantity - one.computed.quantity) for one in found if one.place] == [
-        ("acme", Fraction(1))
-    ] * len(found)
-    assert found[0].events
+    where = "customer = 'acme' AND bucket = '2026-01-09T10:00Z' AND dimensions = '[\"large\"]'"
+    await world.pool.execute(f"UPDATE usage SET quantity = quantity + 1 WHERE {where}")  # noqa: S608 - our own text
+    (one,) = (await world.check()).found
+    assert one.place is not None
+    assert (one.place.customer, one.place.combination) == ("acme", ("large",))
+    assert (one.kept.quantity, one.computed.quantity) == (Fraction(10), Fraction(9))
+    assert [event.id for event in one.events] == ["e1", "e3", "e5"]
 
 
 async def test_wrong_total_over_right_usage_is_found(world: World) -> None:
@@ -118,8 +117,8 @@ async def test_event_missing_in_the_archive_is_named_by_its_place(world: World) 
     row = await world.pool.fetchrow("SELECT path FROM archive_file WHERE day = '2026-01-09' LIMIT 1")
     path = world.folder / row["path"]
     table = pq.ParquetFile(path).read()
-    gone = table.to_pylist()[0]
-    write_file(world.place, row["path"], table.slice(1))
+    gone = table.to_pylist()[-1]
+    write_file(world.place, row["path"], table.slice(0, len(table) - 1))
     usage = [one for one in (await world.check()).found if one.place]
     assert [one.kept.events - one.computed.events for one in usage] == [1]
     assert [(event.offset, event.number, event.why) for event in usage[0].events] == [(gone["offset"], 0, GONE)]
@@ -178,8 +177,6 @@ async def test_meter_counts_from_when_it_was_made_and_from_the_beginning_once_ba
     moment = world.clock.now().moment()
     async with world.pool.acquire() as lent, lent.transaction():
         await lock(lent, 0)
-        from metering.postgres.queries import queries
-
         await lent.execute(queries().put_meter, "all", meter, moment)
     await world.commit()
     sums = "SELECT sum(quantity) FROM usage WHERE meter = 'all'"
@@ -194,8 +191,6 @@ async def test_meter_counts_from_when_it_was_made_and_from_the_beginning_once_ba
 
 
 async def test_changed_meter_counts_the_past_as_it_was(world: World) -> None:
-    from metering.postgres.queries import queries
-
     await filled(world)
     async with world.pool.acquire() as lent, lent.transaction():
         await lock(lent, 0)
