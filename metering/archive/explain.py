@@ -67,7 +67,7 @@ def _named(one: Difference, place: Bucket, evidence: Evidence) -> list[Named]:
     """The first events of a bucket, those first that explain the difference."""
     table = _events_of(place, evidence)
     off = one.kept.quantity - one.computed.quantity
-    strong, weak = _gone(one, place, evidence), list[Named]()
+    proof, others = _gone(one, place, evidence), list[Named]()
     window = np.maximum(times_of(table, "late_window"), evidence.late_window)
     remembered = times_of(table, "received") + window + DAY > evidence.now
     kept = among(positions_of(table), evidence.taken)
@@ -85,11 +85,12 @@ def _named(one: Difference, place: Bucket, evidence: Evidence) -> list[Named]:
             why = EXACTLY
         shown = table.slice(row, 1).to_pylist()[0]
         named = Named(shown["offset"], shown["index"], shown["source"], shown["id"], quantity, why)
-        if why is not IN_IT:
-            strong.append(named)
+        if why in (NOT_KEPT, NOT_COUNTED):
+            proof.append(named)
         elif counted[row]:
-            weak.append(named)
-    return sorted(strong, key=lambda named: named[:2])[:NAMED_MAX] or weak[:NAMED_MAX]
+            others.append(named)
+    hints = [named for named in others if named.why is EXACTLY]
+    return sorted(proof, key=lambda named: named[:2])[:NAMED_MAX] or hints[:NAMED_MAX] or others[:NAMED_MAX]
 
 
 def _gone(one: Difference, place: Bucket, evidence: Evidence) -> list[Named]:
