@@ -20,7 +20,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from metering.clock import Clock
 from metering.errors import ConfigurationError, LogUnavailable
 from metering.stream.kafka_reader import SESSION_MS, KafkaReader, stop_client
-from metering.stream.kafka_records import RecordMaker
+from metering.stream.kafka_records import RecordMaker, flat
 from metering.stream.kafka_topic import open_topic
 from metering.stream.log import Message, Position, Reader, Record
 
@@ -104,8 +104,8 @@ class KafkaLog:
             raise LogUnavailable(f"Kafka at {self._bootstrap} answers no more: {error}") from error
 
     def consumer(self, **settings: Any) -> AIOKafkaConsumer:
-        """A consumer as every reader of this log wants it: its `getmany` answers `Record`s, and nothing is skipped or
-        committed by itself."""
+        """A consumer as every reader of this log wants it: its `getmany` answers lists for `flat`, and nothing is
+        skipped or committed by itself."""
         return AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             enable_auto_commit=False,
@@ -257,7 +257,7 @@ class KafkaLog:
             finder.seek(here, begin)
             idle_at = time.monotonic() + ANSWER_SECONDS
             while begin <= last and time.monotonic() < idle_at:
-                got = (await finder.getmany(here, timeout_ms=200)).get(here, [])
+                got = flat((await finder.getmany(here, timeout_ms=200)).get(here, []))
                 records += [record for record in got if record.offset <= last]
                 begin = await finder.position(here)
                 if got:

@@ -24,6 +24,7 @@ from aiokafka.errors import (
 
 from metering.clock import Clock
 from metering.errors import LogUnavailable, OffsetLost
+from metering.stream.kafka_records import flat
 from metering.stream.log import Assigned, Record, Revoked
 from metering.stream.polled_reader import offset_lost
 
@@ -188,8 +189,8 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
         polled = {}
         for here, records in got.items():
             if here.partition in self._next:
-                polled[here.partition] = records
-                self._next[here.partition] = records[-1].offset + 1
+                polled[here.partition] = flat(records)
+                self._next[here.partition] = polled[here.partition][-1].offset + 1
         if polled:
             self._record_at = time.monotonic()
             return polled
@@ -219,8 +220,11 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _fetched(
         self, consumer: AIOKafkaConsumer, records_max: int, wait_s: float
-    ) -> dict[TopicPartition, list[Record]]:
-        """What aiokafka has; it waits without a limit while the group rebalances, hence the time-out around it."""
+    ) -> dict[TopicPartition, list[list[Record]]]:
+        """What aiokafka has, whole batches, so at most a fetch of each partition.
+
+        It waits without a limit while the group rebalances, hence the time-out around it.
+        """
         try:
             async with asyncio.timeout(wait_s + 1):
                 got = await consumer.getmany(timeout_ms=int(wait_s * 1_000), max_records=records_max)
