@@ -14,8 +14,10 @@ from metering.api.keys import Keys
 from metering.api.probes import Check
 from metering.archive import http as events
 from metering.archive.archiver import Archiver
+from metering.archive.checker import Checker
 from metering.archive.place import place_of
 from metering.archive.reading import EventReader
+from metering.archive.rebuild import Rebuilder
 from metering.archive.store import ArchiveStore
 from metering.catalog import http as catalog
 from metering.catalog.store import CatalogStore
@@ -125,6 +127,11 @@ class Parts:
         roles: dict[str, Callable[[], Role]] = self._others | {
             "archiver": lambda: Archiver(
                 self._log, ArchiveStore(self._pool), self._place, self._clock, owner=self._owner
+            ),
+            "checker": lambda: Checker(
+                Rebuilder(self._pool, self._log, self._place, self._clock, self._settings.late_window),
+                self._log.partitions,
+                self._clock,
             ),
             "worker": lambda: Worker(self._log, self._lane_of(Accounts()), self._clock),
             "scheduler": lambda: self._scheduler(self._watermarks),

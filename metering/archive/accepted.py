@@ -50,13 +50,22 @@ def together(parts: list[Arrived]) -> Arrived:
 
 def accepted(events: Arrived) -> Indices:
     """The positions of the events that counted, rising: of an identity the first, and the next once it is forgotten."""
-    order = np.lexsort((events.position, events.identity[:, 1], events.identity[:, 0]))
+    high = events.identity[:, 0]
+    order = np.argsort(high)
+    same = high[order[1:]] == high[order[:-1]]
+    alone = np.ones(len(order), dtype=np.bool_)
+    alone[1:] &= ~same
+    alone[:-1] &= ~same
+    once, more = order[alone], order[~alone]
+    if len(more) == 0:
+        return np.sort(events.position)
+    order = more[np.lexsort((events.position[more], events.identity[more, 1], high[more]))]
     identity = events.identity[order]
     first = np.ones(len(order), dtype=np.bool_)
     first[1:] = (identity[1:] != identity[:-1]).any(axis=1)
     takes = first.copy()
     _take_again(events, order, first, takes)
-    return np.sort(events.position[order[takes]])
+    return np.sort(np.concatenate([events.position[once], events.position[order[takes]]]))
 
 
 def _take_again(events: Arrived, order: Indices, first: Mask, takes: Mask) -> None:

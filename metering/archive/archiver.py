@@ -17,6 +17,7 @@ from typing import Any, Final
 import pyarrow as pa
 import structlog
 
+from metering.archive.exact import Notes
 from metering.archive.files import File, path_of, write_file
 from metering.archive.merge import Merger
 from metering.archive.place import Place
@@ -51,6 +52,7 @@ class Archiver:
         self._place = place
         self._clock = clock
         self._owner = owner
+        self._notes = Notes({})
         self._merger = Merger(store, place)
         self._waiting: dict[int, float] = {}
         """Since when a partition has something to archive (monotonic)."""
@@ -81,6 +83,9 @@ class Archiver:
     async def step(self, *, all_now: bool = False) -> bool:
         """Make the cuts that are due, or all that can be made; whether anything was written or merged."""
         moved = False
+        meters = await self._store.meters()
+        if meters != self._notes.meters:
+            self._notes = Notes(meters)
         begins = await self._log.begins()
         for progress in await self._store.progress():
             if self._stopping:
@@ -139,7 +144,7 @@ class Archiver:
         events = size = 0
         cut = first
         async for records, after in parts(self._log, partition, first, end):
-            tables.append(await asyncio.to_thread(events_table, partition, records))
+            tables.append(await asyncio.to_thread(events_table, partition, records, self._notes))
             cut = after
             events += len(tables[-1])
             size += sum(len(record.payload or b"") for record in records)

@@ -6,6 +6,7 @@ read in one transaction together with that offset, so both sides mean the same e
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -18,7 +19,7 @@ from metering.archive.compare import Difference, differences, unverifiable
 from metering.archive.explain import Evidence, explain
 from metering.archive.files import read_file
 from metering.archive.place import Place
-from metering.archive.recompute import Usage, add, usage_of
+from metering.archive.recompute import COLUMNS, Usage, add, usage_of
 from metering.archive.rows import INSTANT, events_table
 from metering.archive.snapshot import Snapshot, owner_of, take_snapshot
 from metering.archive.source import parts
@@ -40,7 +41,6 @@ TRIES: Final = 3
 CUSTOMERS_AT_ONCE: Final = 200
 """Replaced in one transaction, which holds their partition."""
 ALWAYS: Final = (int(Instant.parse("1900-01-01T00:00:00Z")), int(Instant.parse("9999-01-01T00:00:00Z")))
-_READ: Final = ["event", "received", "offset", "index"]
 
 
 class Asked(NamedTuple):
@@ -156,13 +156,17 @@ class Rebuilder:
             begins = int(Instant.parse(f"{file.day}T00:00:00Z"))
             if begins < asked.end and begins + DAY > asked.start:
                 filters = mine if asked.whole else wanted
-                usage_of(
-                    read_file(self._place, file.path, filters, _READ), chosen, snapshot.meters, snapshot.cuts, usage
-                )
+                table = read_file(self._place, file.path, filters, COLUMNS)
+                events = partial(self._events, file.path, filters)
+                usage_of(table, chosen, snapshot.meters, snapshot.cuts, usage, events)
         for table in tail:
             usage_of(table.filter(inside), chosen, snapshot.meters, snapshot.cuts, usage)
         positions = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *everything]))
         return Evidence(snapshot, self._place, tail, chosen, positions, self._late_window), usage
+
+    def _events(self, path: str, filters: Any) -> Any:
+        """The JSON of the rows of a file, in their order."""
+        return read_file(self._place, path, filters, ["event"])["event"]
 
     async def _taken(self, snapshot: Snapshot) -> Indices:
         """The positions of the events whose identities are remembered, rising."""

@@ -7,10 +7,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from metering.archive.exact import TEXTS, VALUES, Notes
 from metering.dedup.window import INDEX_BITS, INDEX_MAX
 from metering.stream.arrivals import arrivals
 from metering.stream.log import Record
-from rating.extract import Extractor
 from rating.fixed import Indices
 from schemas.ids import identities
 from schemas.instants import DAY
@@ -30,13 +30,16 @@ SCHEMA: Final = pa.schema(
         pa.field("index", pa.int32(), nullable=False),
         pa.field("late_window", pa.int64(), nullable=False),
         pa.field("identity", pa.binary(16), nullable=False),
+        pa.field("values", VALUES, nullable=False),
+        pa.field("texts", TEXTS, nullable=False),
         pa.field("event", pa.string(), nullable=False),
     ]
 )
 """`partition`, `offset` and `index` are an event's position; `late_window` is what its sender raised the late window to
-(microseconds, 0: not raised); `identity` is the hash of subject, source and id; `event` is the JSON as it came."""
+(microseconds, 0: not raised); `identity` is the hash of subject, source and id; `values` and `texts` are what meters
+read of it (`exact.py`); `event` is the JSON as it came."""
 
-_ANY: Final = Extractor({})
+_NOTHING: Final = Notes({})
 _EPOCH: Final = date(1970, 1, 1)
 
 
@@ -47,11 +50,14 @@ class Part(NamedTuple):
     table: Any
 
 
-def events_table(partition: int, records: Sequence[Record]) -> Any:
-    """The valid events of consecutive records in the order of the log; what is no event is listed in `rejected`."""
+def events_table(partition: int, records: Sequence[Record], notes: Notes = _NOTHING) -> Any:
+    """The valid events of consecutive records in the order of the log; what is no event is listed in `rejected`.
+
+    `notes` says what to note of them for computing again.
+    """
     if not records:
         return SCHEMA.empty_table()
-    arrived = arrivals(records, _ANY, 0)
+    arrived = arrivals(records, notes.extractor, 0)
     batch, positions = arrived.batch, arrived.positions
     hashes = identities(batch.subjects, batch.sources, batch.ids)
     columns = [
@@ -67,6 +73,7 @@ def events_table(partition: int, records: Sequence[Record]) -> Any:
         pa.array((positions & INDEX_MAX).astype(np.int32)),
         pa.array(arrived.late_window),
         pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(positions), [None, pa.py_buffer(hashes)]),
+        *notes.columns(batch),
         None,
     ]
     if batch.valid.all():

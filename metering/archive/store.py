@@ -9,6 +9,8 @@ import asyncpg
 from metering.archive.files import File
 from metering.postgres.pool import connection, transaction
 from metering.postgres.queries import queries
+from schemas.codec import convert
+from schemas.meter import Meter
 
 
 class Progress(NamedTuple):
@@ -63,6 +65,12 @@ class ArchiveStore:
             return True
 
         return await transaction(self._pool, steps)
+
+    async def meters(self) -> dict[str, Meter]:
+        """The meters in force."""
+        async with connection(self._pool) as lent:
+            rows = await lent.fetch(queries().load_meters)
+        return {row["key"]: convert(row["definition"], Meter) for row in rows}
 
     async def files(self, partition: int, day: date) -> list[File]:
         """The files of one day of a partition, by offset."""

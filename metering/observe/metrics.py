@@ -70,6 +70,12 @@ ARCHIVE_FAILURES = Counter(
     "Times the archive could not be written, or the log had dropped events",
     registry=REGISTRY,
 )
+ARCHIVE_DRIFT = Gauge(
+    "metering_archive_drift",
+    "Buckets and totals that differed from what the archive gives, when they were last checked",
+    ["partition"],
+    registry=REGISTRY,
+)
 ARCHIVE_MERGED = Counter("metering_archive_merged_files", "Small files that were merged into others", registry=REGISTRY)
 API_SECONDS = Histogram(
     "metering_api_seconds", "From request to answer, by route", ["route"], registry=REGISTRY, buckets=_SECONDS

@@ -29,6 +29,10 @@ class Meters:
         """The names of a meter's dimensions, in the order in which a combination has their values."""
         return tuple(self._meters[meter].dimensions)
 
+    def of_type(self, event_type: str) -> dict[str, Meter]:
+        """The meters that want events of a type."""
+        return {key: meter for key, meter in self._meters.items() if meter.event_type == event_type}
+
     def __contains__(self, meter: str) -> bool:
         return meter in self._meters
 

@@ -8,11 +8,13 @@ import asyncpg
 import pyarrow.parquet as pq
 import pytest
 
+from metering.archive.checker import Checker
 from metering.archive.compare import Difference
 from metering.archive.explain import EXACTLY, GONE, NOT_KEPT
 from metering.archive.files import write_file
 from metering.archive.rebuild import Asked, Rebuilder, Report
 from metering.errors import ArchiveDamaged
+from metering.observe import metrics
 from metering.postgres.queries import queries
 from metering.stream.partition import lock
 from metering.testing.archived import LATE_WINDOW, ArchivedWorld, usage_event
@@ -214,3 +216,17 @@ async def test_usage_older_than_the_archive_is_left_alone(world: World) -> None:
     before = await world.kept()
     await world.rebuilder().replace(0, Asked())
     assert await world.kept() == before
+
+
+async def test_nightly_check_counts_drift_and_recovers(world: World) -> None:
+    await filled(world)
+    checker = Checker(world.rebuilder(), 2, world.clock)
+    await checker.check()
+    drift = metrics.ARCHIVE_DRIFT.labels(0)._value
+    assert drift.get() == 0
+    await world.pool.execute("UPDATE accrual SET numerator = numerator + 1")
+    await checker.check()
+    assert drift.get() == 1
+    await world.rebuilder().replace(0, Asked())
+    await checker.check()
+    assert drift.get() == 0
