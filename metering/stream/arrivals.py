@@ -1,7 +1,8 @@
 """What a batch of records holds: events in columns, and what is no event (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
+from operator import methodcaller
 from typing import NamedTuple
 
 import numpy as np
@@ -50,18 +51,18 @@ class Arrivals(NamedTuple):
 def arrivals(records: Sequence[Record], extractor: Extractor, late_window: int) -> Arrivals:
     """Read consecutive records of one partition; nothing in them stops a partition, nothing is skipped in silence."""
     unusable: list[Refused] = []
-    raws: list[bytes] = [record.payload for record in records if record.payload is not None]
+    offset, at, payloads, headers = zip(*records, strict=True)
+    raws: list[bytes] = list(payloads)
     counts = None
-    if len(raws) != len(records) or not all(map(_is_one, raws)):
+    if None in payloads or not all(map(_is_one, raws)):
         found = [_events_of(record, unusable) for record in records]
         raws = list(chain.from_iterable(found))
         counts = np.array([len(events) for events in found], dtype=np.int64)
     windows = np.full(len(records), late_window, dtype=np.int64)
-    for place, record in enumerate(records):
-        if record.headers:
-            windows[place] = window_of(record, late_window)
-    received = _spread(np.array([record.received for record in records], dtype=np.int64), counts)
-    offsets = np.array([record.offset for record in records], dtype=np.int64) << INDEX_BITS
+    if any(headers):
+        windows[:] = [window_of(record, late_window) for record in records]
+    received = _spread(np.array(at, dtype=np.int64), counts)
+    offsets = np.array(offset, dtype=np.int64) << INDEX_BITS
     return Arrivals(
         first_offset=records[0].offset,
         next_offset=records[-1].offset + 1,
@@ -75,9 +76,8 @@ def arrivals(records: Sequence[Record], extractor: Extractor, late_window: int) 
     )
 
 
-def _is_one(payload: bytes) -> bool:
-    """Whether a payload is one event, or at least no array of them: what is wrong with it the extractor will say."""
-    return payload.startswith(b"{")
+_is_one: Callable[[bytes], bool] = methodcaller("startswith", b"{")
+"""Whether a payload is one event, or at least no array of them: what is wrong with it the extractor will say."""
 
 
 def _spread(values: Indices, counts: Indices | None) -> Indices:

@@ -1,9 +1,9 @@
 """A lane: the work on one partition, in order, with one checkpoint at a time while the next batch is decoded."""
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
 import structlog
 
 from metering.clock import Clock
@@ -15,10 +15,14 @@ from metering.stream.log import Record
 
 _logger = structlog.get_logger("metering.stream")
 
-QUEUE_MAX = 40_000
-"""Records that wait before the partition is paused."""
 BATCH_MAX = 20_000
 """Records of one checkpoint."""
+BATCH_BYTES = 8_000_000
+"""Bytes of one checkpoint, unless its first record has more: some 30,000 events."""
+QUEUE_MAX = 2 * BATCH_MAX
+"""Records that wait before the partition is paused."""
+QUEUE_BYTES = 2 * BATCH_BYTES
+"""The same in bytes; what a fetch brings comes on top."""
 RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Waits between tries while Postgres is away; the last goes on for ever."""
 
@@ -29,7 +33,9 @@ class Lane:
     def __init__(self, checkpoint: Checkpoint, clock: Clock) -> None:
         self._checkpoint = checkpoint
         self._clock = clock
-        self._queue: deque[Record] = deque()
+        self._queue: list[Record] = []
+        self._sizes: list[int] = []
+        self._bytes = 0
         self._wake = asyncio.Event()
         self._finishing = False
         self._reported = -1
@@ -37,7 +43,7 @@ class Lane:
     @property
     def full(self) -> bool:
         """Whether the partition should be paused."""
-        return len(self._queue) >= QUEUE_MAX
+        return len(self._queue) >= QUEUE_MAX or self._bytes >= QUEUE_BYTES
 
     @property
     def next_offset(self) -> int:
@@ -46,7 +52,10 @@ class Lane:
 
     def offer(self, records: Sequence[Record]) -> None:
         """Add records that follow those offered before."""
-        self._queue.extend(records)
+        sizes = [len(record.payload or b"") for record in records]
+        self._queue += records
+        self._sizes += sizes
+        self._bytes += sum(sizes)
         self._wake.set()
 
     def finish(self) -> None:
@@ -96,7 +105,15 @@ class Lane:
                 committing.result()
         if self._finishing:
             return []
-        return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+        return self._batch()
+
+    def _batch(self) -> list[Record]:
+        """The first records that wait, as many as one checkpoint takes."""
+        ends = np.cumsum(self._sizes[:BATCH_MAX])
+        count = max(1, int(np.searchsorted(ends, BATCH_BYTES, side="right")))
+        self._bytes -= int(ends[count - 1])
+        records, self._queue, self._sizes = self._queue[:count], self._queue[count:], self._sizes[count:]
+        return records
 
     async def _commit(self, arrived: Arrivals) -> None:
         """Commit one batch, however long Postgres is away; after any doubt the partition's row says what is in."""

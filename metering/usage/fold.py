@@ -43,7 +43,7 @@ def fold(aggregation: Aggregation, metered: Metered, batch: Batch, positions: In
     rows = metered.rows
     picked = rows.tolist()
     subject, subjects = _encode([batch.subjects[row] for row in picked])
-    named, names = _encode([batch.subscriptions[row] or "" for row in picked])
+    named, names = _encode_rare([batch.subscriptions[row] for row in picked])
     start, starts = _encode_ints(_starts(batch.time[rows], subject, subjects, cuts))
     key = ((subject * len(names) + named) * len(metered.combinations) + metered.code) * len(starts) + start
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
@@ -103,6 +103,11 @@ def _encode(texts: list[str]) -> tuple[Indices, list[str]]:
     codes: dict[str, int] = {}
     encoded = np.array([codes.setdefault(text, len(codes)) for text in texts], dtype=np.int64)
     return encoded, list(codes)
+
+
+def _encode_rare(texts: list[str | None]) -> tuple[Indices, list[str]]:
+    """The same, where most often there is no text at all: None counts as empty."""
+    return _encode([text or "" for text in texts]) if any(texts) else (np.zeros(len(texts), dtype=np.int64), [""])
 
 
 def _encode_ints(numbers: Indices) -> tuple[Indices, Indices]:
