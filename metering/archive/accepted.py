@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metering.archive.rows import codes_of, positions_of, times_of
+from metering.archive.rows import codes_of, identities_of, positions_of, times_of
 from metering.dedup.window import Mask, Words, day_of
 from rating.events import in_future
 from rating.fixed import Indices
@@ -90,9 +90,4 @@ def among(positions: Indices, chosen: Indices) -> Mask:
 
 def _words(table: Any) -> Words:
     """The identities of a table: uint64[n, 2]."""
-    column = table["identity"].combine_chunks()
-    data = column.buffers()[1]
-    if data is None or len(column) == 0:
-        return np.zeros((0, 2), dtype=np.uint64)
-    words = np.frombuffer(data, dtype="<u8", count=2 * len(column), offset=16 * column.offset)
-    return words.reshape(-1, 2)
+    return np.frombuffer(identities_of(table), dtype="<u8").reshape(-1, 2)

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from metering.archive.identities import find_rows, index_path, make_index
 from metering.archive.place import Place
-from metering.archive.rows import SCHEMA
-from metering.errors import ArchiveDamaged
+from metering.archive.rows import SCHEMA, identities_of
+from metering.errors import ArchiveDamaged, ArchiveUnavailable
 
 ROW_GROUP: Final = 16_384
 """Rows of a group: what a look-up decodes (a few milliseconds)."""
@@ -46,8 +46,7 @@ def path_of(log_id: str, partition: int, day: date, first_offset: int, next_offs
 
 def write_file(place: Place, path: str, table: Any) -> None:
     """Write events that are in the order of files, with their index; equal events give equal bytes."""
-    identities = table["identity"].combine_chunks().cast(pa.binary())
-    place.write(index_path(path), make_index(b"".join(identities.to_pylist())))
+    place.write(index_path(path), make_index(identities_of(table)))
     sink = pa.BufferOutputStream()
     plain = [name for name in SCHEMA.names if name not in ("event", "identity", "values", "texts")]
     with pq.ParquetWriter(
@@ -73,7 +72,7 @@ def read_file(place: Place, path: str, filters: Any = None, columns: list[str] |
         try:
             return pq.read_table(file, filters=filters, columns=columns, partitioning=None)
         except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, error) from error
+            raise _unreadable(place, path, error) from error
 
 
 def read_identity(place: Place, path: str, identity: bytes) -> Any:
@@ -87,9 +86,12 @@ def read_identity(place: Place, path: str, identity: bytes) -> Any:
             groups = sorted({row // ROW_GROUP for row in rows})
             table = parquet.read_row_groups(groups, use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, error) from error
+            raise _unreadable(place, path, error) from error
     return table.filter(pa.array([found == identity for found in table["identity"].to_pylist()]))
 
 
-def _damaged(path: str, error: Exception) -> ArchiveDamaged:
+def _unreadable(place: Place, path: str, error: Exception) -> ArchiveDamaged | ArchiveUnavailable:
+    """What an error of reading means: an object store may go away while a file is read, a folder does not."""
+    if place.remote and isinstance(error, OSError):
+        return ArchiveUnavailable(f"{path} cannot be read from the object store: {error}")
     return ArchiveDamaged(f"the archive's file {path} cannot be read: {error}; see docs/howto/operate.md")

@@ -23,6 +23,9 @@ SCHEMES: Final = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs")
 class Place(Protocol):
     """Files by relative path. Every call may raise `ArchiveUnavailable`; reading also `FileNotFoundError`."""
 
+    remote: bool
+    """Whether a file that is there may still not be readable for a while."""
+
     def write(self, path: str, content: Any) -> None:
         """Put a file (a buffer of bytes), durable when this returns; one of the same path is replaced."""
         ...
@@ -62,6 +65,8 @@ def place_of(settings: Settings) -> Place:
 
 class Folder:
     """A local folder, made when it is first written to."""
+
+    remote = False
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -108,6 +113,8 @@ class Folder:
 
 class ObjectStore:
     """An object store, through `pyarrow.fs`."""
+
+    remote = True
 
     def __init__(self, filesystem: Any, root: str) -> None:
         """`root`: bucket and prefix."""

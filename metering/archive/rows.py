@@ -112,6 +112,16 @@ def positions_of(table: Any) -> Indices:
     return found
 
 
+def identities_of(table: Any) -> bytes:
+    """The identities of the rows, 16 bytes each."""
+    column = table["identity"].combine_chunks()
+    data = column.buffers()[1]
+    if data is None or len(column) == 0:
+        return b""
+    first = 16 * column.offset
+    return bytes(memoryview(data)[first : first + 16 * len(column)])
+
+
 def codes_of(table: Any, name: str) -> tuple[Indices, list[str]]:
     """A column of texts as codes (int64[n]) and the texts that they stand for."""
     encoded = table[name].combine_chunks().dictionary_encode()
