@@ -18,6 +18,7 @@ PLACES: Final = 12
 DECIMAL: Final = pa.decimal128(38, PLACES)
 VALUES: Final = pa.map_(pa.string(), DECIMAL)
 TEXTS: Final = pa.map_(pa.string(), pa.string())
+_WORD: Final = (1 << 64) - 1
 _VALUE, _TEXT = "value", "text"
 
 
@@ -166,7 +167,7 @@ def _column(items: Any) -> Column:
     )
     low, high = words[:, 0], words[:, 1]
     if not (high == low >> 63).all():
-        whole = [int(value.scaleb(PLACES)) for value in items.to_pylist()]
+        whole = [(left << 64) + (right & _WORD) for right, left in words.tolist()]
         return Column.of_ints(whole, PLACES)
     for places in (0, 3, 6, 9):
         one = 10 ** (PLACES - places)

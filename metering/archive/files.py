@@ -75,6 +75,16 @@ def read_file(place: Place, path: str, filters: Any = None, columns: list[str] |
             raise _unreadable(place, path, error) from error
 
 
+def size_of(place: Place, path: str) -> int:
+    """The bytes of a file's rows before they are packed, by its footer."""
+    with place.open(path) as file:
+        try:
+            metadata = pq.ParquetFile(file).metadata
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(place, path, error) from error
+        return sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+
+
 def read_identity(place: Place, path: str, identity: bytes) -> Any:
     """The rows of a file that have this identity; reads the groups of those rows only."""
     rows = find_rows(place.open(index_path(path)), identity)

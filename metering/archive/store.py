@@ -77,10 +77,14 @@ class ArchiveStore:
         async with connection(self._pool) as lent:
             return await files_of(lent, partition, day, day)
 
-    async def small(self, log_id: str, partition: int, files_min: int, events_max: int) -> date | None:
-        """A day that has more than `files_min` files of fewer than `events_max` events, if there is one."""
+    async def small(
+        self, log_id: str, partition: int, files_min: int, events_max: int, but: Iterable[date]
+    ) -> date | None:
+        """A day, but none of `but`, that has more than `files_min` files of fewer than `events_max` events."""
         async with connection(self._pool) as lent:
-            row = await lent.fetchrow(queries().small_archive_files, log_id, partition, files_min, events_max)
+            row = await lent.fetchrow(
+                queries().small_archive_files, log_id, partition, files_min, events_max, list(but)
+            )
         return None if row is None else row["day"]
 
     async def replace(self, old: Sequence[File], new: File) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from metering.archive import archiver as archiving
 from metering.archive import merge
 from metering.archive.archiver import Archiver
+from metering.archive.files import File
 from metering.archive.place import Folder
 from metering.archive.store import ArchiveStore
 from metering.clock import SettableClock
@@ -237,3 +239,30 @@ async def test_small_files_are_merged_and_hold_the_same_events(
     assert sorted(row[key] for row in world.rows()) == sorted(row[key] for row in rows)
     assert await world.pool.fetchval("SELECT sum(events) FROM archive_file") == 100
     assert await world.pool.fetchval("SELECT count(*) FROM archive_file") == len(world.files())
+
+
+async def test_damaged_file_keeps_nothing_from_being_archived(
+    world: World, small_cuts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.events(100)
+    worker = world.archiver()
+    monkeypatch.setattr(merge, "FILES_MIN", 1_000)
+    while await worker.step(all_now=True):
+        pass
+    for path in world.files():
+        path.write_bytes(path.read_bytes()[:-10])
+    monkeypatch.setattr(merge, "FILES_MIN", 2)
+    await world.events(20, first=100)
+    for _ in range(20):
+        await worker.step(all_now=True)
+    assert await world.pool.fetchval("SELECT sum(events) FROM archive_file") == 120
+
+
+def test_files_are_merged_in_rows_that_are_not_too_large() -> None:
+    def file(number: int, events: int) -> File:
+        return File("log", 0, date(2026, 1, 1), number, number + 1, str(number), events)
+
+    files = [file(0, 400_000), file(1, 10), file(2, 10), file(3, 10), file(4, 10)]
+    assert merge.first_run(files, [1] * 5) == files[1:]
+    assert merge.first_run(files, [1, 1, merge.BYTES_MAX, 1, 1]) == files[3:]
+    assert len(merge.first_run(files[:2], [1, 1])) < 2

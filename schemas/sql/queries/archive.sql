@@ -37,8 +37,9 @@ ORDER BY day, partition, log_id, first_offset;
 SELECT log_id, partition, first_offset, next_offset FROM archive_state ORDER BY partition, log_id;
 
 -- name: small_archive_files
--- Days of a partition of which more than $3 files hold fewer than $4 events each, and are older than what is being cut.
-SELECT log_id, partition, day FROM archive_file WHERE log_id = $1 AND partition = $2 AND events < $4
+-- The oldest day of a partition, but none of $5, of which more than $3 files hold fewer than $4 events each.
+SELECT log_id, partition, day FROM archive_file
+WHERE log_id = $1 AND partition = $2 AND events < $4 AND day <> ALL ($5::date[])
 GROUP BY log_id, partition, day HAVING count(*) > $3 ORDER BY day LIMIT 1;
 
 -- name: drop_archive_files
