@@ -41,11 +41,17 @@ _TOGETHER = 86_400_000_000
 """Identities whose expiries lie within a day of each other share a row (microseconds)."""
 
 
+ROWS_AT_ONCE = 10
+"""Rows fetched together: other partitions go on in between, and memory holds only these twice."""
+
+
 async def load(connection: asyncpg.Connection, partition: int, now: Instant) -> Window:
     """All that the partition remembers; what is over is deleted first."""
     window = Window()
     await connection.execute(queries().expire_seen, partition, now.moment())
-    for row in await connection.fetch(queries().load_seen, partition, now.moment()):
-        entries = np.frombuffer(row["keys"], dtype="<u8").reshape(-1, ENTRY // 8)
-        window.add(entries, Instant.of(row["expires_at"]))
+    async with connection.transaction():
+        rows = connection.cursor(queries().load_seen, partition, now.moment(), prefetch=ROWS_AT_ONCE)
+        async for row in rows:
+            entries = np.frombuffer(row["keys"], dtype="<u8").reshape(-1, ENTRY // 8)
+            window.add(entries, Instant.of(row["expires_at"]))
     return window

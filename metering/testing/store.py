@@ -6,7 +6,7 @@ its connection is lost on the way, and whether the process still lives.
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 from metering.postgres.queries import queries
@@ -103,6 +103,15 @@ class MemoryConnection:
         """The transaction is the connection."""
         return self
 
+    async def __aenter__(self) -> None:
+        await self.start()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            await self.commit()
+        else:
+            await self.rollback()
+
     async def start(self) -> None:
         """BEGIN"""
         await self.pass_over("begin")
@@ -150,6 +159,11 @@ class MemoryConnection:
         return answer
 
     fetch = fetchrow = execute
+
+    async def cursor(self, statement: str, *arguments: Any, prefetch: int) -> AsyncIterator[Row]:
+        """The rows of a statement, one after the other."""
+        for row in await self.execute(statement, *arguments):
+            yield row
 
     async def _lock(self, partition: int) -> None:
         lock = self._tables.locks[partition]
