@@ -124,6 +124,8 @@ class Archiver:
         log_id, partition, first = progress.log_id, progress.partition, progress.archived or 0
         # 1 read
         table, cut = await self._read(partition, first, progress.cut or progress.committed, whole=bool(progress.cut))
+        if (await self._log.begins()).get(partition, 0) > first:
+            return False  # Dropped while it was read: the next step tells.
         # 2 record
         if progress.cut is None and not await self._store.record_cut(log_id, partition, first, cut, self._owner):
             return False

@@ -19,7 +19,7 @@ from metering.archive.place import Folder
 from metering.archive.store import ArchiveStore
 from metering.clock import SettableClock
 from metering.errors import ArchiveUnavailable, StoreUnavailable
-from metering.stream.log import Message
+from metering.stream.log import Message, Record
 from metering.testing.broker import MemoryLog
 from schemas.ids import partition_of
 from schemas.instants import Instant
@@ -266,3 +266,19 @@ def test_files_are_merged_in_rows_that_are_not_too_large() -> None:
     assert merge.first_run(files, [1] * 5) == files[1:]
     assert merge.first_run(files, [1, 1, merge.BYTES_MAX, 1, 1]) == files[3:]
     assert len(merge.first_run(files[:2], [1, 1])) < 2
+
+
+async def test_events_dropped_while_they_are_read_are_not_passed_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.events(10)
+    read = world.log.read
+
+    async def late(partition: int, first: int, last: int) -> list[Record]:
+        world.log.trim(partition, 2)
+        return await read(partition, first, last)
+
+    monkeypatch.setattr(world.log, "read", late)
+    assert not await world.archiver().step(all_now=True)
+    assert world.files() == []
+    assert await world.pool.fetchval("SELECT max(next_offset) FROM archive_state") == 0
