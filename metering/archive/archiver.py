@@ -12,6 +12,7 @@ Whoever finds a recorded cut that nobody finishes does steps 3 and 4 for the ver
 
 import asyncio
 import time
+from contextlib import aclosing
 from typing import Any, Final
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from metering.archive.files import File, path_of, write_file
 from metering.archive.merge import Merger
 from metering.archive.place import Place
 from metering.archive.rows import by_day, events_table
-from metering.archive.source import parts
+from metering.archive.source import mean_size, parts
 from metering.archive.store import ArchiveStore, Progress
 from metering.clock import Clock
 from metering.errors import ArchiveUnavailable, LogUnavailable
@@ -34,6 +35,8 @@ _logger = structlog.get_logger("metering.archive")
 CUT_EVENTS: Final = 200_000
 CUT_BYTES: Final = 64 << 20
 """A cut is full with so many events, or so much of their JSON: what the archiver holds in memory."""
+CUTS_AT_ONCE: Final = 2
+"""Of different partitions: while one waits for the log or the disk, the other computes."""
 CUT_SECONDS: Final = 60.0
 """A cut that does not fill is made after so long (of real time)."""
 TAKE_OVER_SECONDS: Final = 60.0
@@ -58,6 +61,8 @@ class Archiver:
         """Since when a partition has something to archive (monotonic)."""
         self._others: dict[tuple[int, int], float] = {}
         """Since when we see a cut (partition, end) of another archiver."""
+        self._sizes: dict[int, int] = {}
+        """Bytes of a partition's messages, as they were lately."""
         self._stopping = False
 
     async def run(self) -> None:
@@ -86,7 +91,7 @@ class Archiver:
         meters = await self._store.meters()
         if meters != self._notes.meters:
             self._notes = Notes(meters)
-        begins = await self._log.begins()
+        begins, due = await self._log.begins(), list[Progress]()
         for progress in await self._store.progress():
             if self._stopping:
                 break
@@ -100,9 +105,15 @@ class Archiver:
             if self._lost(progress, begin):
                 continue
             if self._due(progress, all_now=all_now):
-                moved |= await self._cut(progress)
+                due.append(progress)
             elif await self._merger.merge_one(progress.log_id, progress.partition):
                 moved = True
+        for first in range(0, len(due), CUTS_AT_ONCE):
+            cuts = [self._cut(one) for one in due[first : first + CUTS_AT_ONCE] if not self._stopping]
+            for ended in await asyncio.gather(*cuts, return_exceptions=True):
+                if isinstance(ended, BaseException):
+                    raise ended
+                moved |= ended
         return moved
 
     def _due(self, progress: Progress, *, all_now: bool) -> bool:
@@ -145,13 +156,16 @@ class Archiver:
         tables: list[Any] = []
         events = size = 0
         cut = first
-        async for records, after in parts(self._log, partition, first, end):
-            tables.append(await asyncio.to_thread(events_table, partition, records, self._notes))
-            cut = after
-            events += len(tables[-1])
-            size += sum(len(record.payload or b"") for record in records)
-            if not whole and (events >= CUT_EVENTS or size >= CUT_BYTES):
-                break
+        async with aclosing(parts(self._log, partition, first, end, self._sizes.get(partition))) as reading:
+            async for records, after in reading:
+                tables.append(await asyncio.to_thread(events_table, partition, records, self._notes))
+                cut = after
+                events += len(tables[-1])
+                size += sum(len(record.payload or b"") for record in records)
+                if records:
+                    self._sizes[partition] = mean_size(records)
+                if not whole and (events >= CUT_EVENTS or size >= CUT_BYTES):
+                    break
         return pa.concat_tables(tables), cut
 
     def _write(self, log_id: str, partition: int, first: int, cut: int, table: Any) -> list[File]:
