@@ -4,12 +4,14 @@
 
 Events lie in a topic of 4 partitions (the embedded broker, or with `--kafka` Apache Kafka, which needs java and mvn);
 one worker reads them, drops duplicates (5 %), meters, rates and commits; the totals are checked to the unit. Control,
-from the same run: the same process only polls and decodes the same records. Prints one JSON line; `share` is the
-worker's rate over that of the control.
+from the same run: the same process only polls and decodes the same records, before the worker and after it (the faster
+of both counts), with the same patience of the garbage collector. Prints one JSON line; `share` is the worker's rate
+over that of the control.
 """
 
 import argparse
 import asyncio
+import gc
 import json
 import platform
 import random
@@ -31,7 +33,7 @@ from metering.stream.checkpoint import Checkpoint
 from metering.stream.kafka_log import KafkaLog
 from metering.stream.lane import Lane
 from metering.stream.log import Message, Record
-from metering.stream.worker import Worker
+from metering.stream.worker import GARBAGE_AFTER, Worker
 from metering.subscriptions.accounts import Accounts
 from metering.testing.kafka import ApacheKafka
 from metering.usage.meters import Meters
@@ -184,6 +186,8 @@ async def check(pool: asyncpg.Pool, made: list[tuple[str, bytes]]) -> None:
 async def measure(bootstrap: str, kafka: bool, events: int, batch: int) -> dict[str, Any]:
     """One run."""
     made = traffic(events)
+    gc.freeze()  # The events to be sent are no part of a worker.
+    gc.set_threshold(GARBAGE_AFTER)
     with EmbeddedPostgres(durable=False) as postgres:
         await migrate(postgres.dsn)
         pool = await create_pool(postgres.dsn)
@@ -194,8 +198,9 @@ async def measure(bootstrap: str, kafka: bool, events: int, batch: int) -> dict[
         await log.start()
         await fill(log, made, batch)
         ends = await log.ends()
-        reading = await only_read(log, ends)
+        reading = [await only_read(log, ends)]
         committing = await whole(log, pool, ends)
+        reading.append(await only_read(log, ends))
         await check(pool, made)
         await log.stop()
         await pool.close()
@@ -213,8 +218,8 @@ async def measure(bootstrap: str, kafka: bool, events: int, batch: int) -> dict[
         "events": events,
         "events_per_message": batch,
         "events_per_second": round(events / committing),
-        "poll_and_decode_per_second": round(events / reading),
-        "share": round(reading / committing, 2),
+        "poll_and_decode_per_second": round(events / min(reading)),
+        "share": round(min(reading) / committing, 2),
         "stage_ns_per_event": stages,
     }
 
