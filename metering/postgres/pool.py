@@ -103,14 +103,16 @@ async def connection(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
         yield lent
     except SLOW as error:
         raise StoreUnavailable(f"Postgres was too slow: {_said(error)}") from error
+    except (asyncpg.InternalClientError, asyncpg.PostgresConnectionError) as error:
+        # A server that ends in the middle of a statement leaves the client's protocol astray, yet the connection open
+        # for a moment; what is of class 08 says itself that the connection is no more.
+        if not _is_lost(lent):
+            lent.terminate()
+        raise StoreUnavailable(f"the connection to Postgres was lost: {_said(error)}") from error
     except (*LOST, asyncpg.InterfaceError) as error:
         if _is_lost(lent):
             raise StoreUnavailable(f"the connection to Postgres was lost: {_said(error)}") from error
         raise
-    except asyncpg.InternalClientError as error:
-        # A server that ends in the middle of a statement leaves the client's protocol astray, yet the connection open.
-        lent.terminate()
-        raise StoreUnavailable(f"the connection to Postgres was lost: {_said(error)}") from error
     finally:
         await pool.release(lent)
 
