@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from metering.client import Fate, Metering, engine
+from metering.client.http import ANSWER_SECONDS
 from metering.testing.service import Service
 
 SOON = 20.0
@@ -137,7 +138,8 @@ async def test_service_that_hangs_gets_its_events_spooled_meanwhile(service: Ser
     service.before = hang
     async with Metering(service.url, "ingest", interval=0.02, spool=tmp_path) as metering:
         ids = [metering.count("t", "acme")]
-        await until(lambda: metering.counters.spooled == 1)
+        async with asyncio.timeout(ANSWER_SECONDS * 0.8):  # Long before the request itself is given up.
+            await until(lambda: metering.counters.spooled == 1)
         ids.append(metering.count("t", "acme"))
         await until(lambda: metering.counters.spooled == 2)
         assert metering.counters.sent == 0
