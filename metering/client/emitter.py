@@ -95,7 +95,9 @@ class Emitter:
         """
         event_id = secrets.token_hex(16) if id is None else id
         when = time_text(self._clock.now() if time is None else time)
-        self._put(event_bytes(event_id, self._source, event_type, subject, when, data or {}, subscription))
+        self._put(
+            event_bytes(event_id, self._source, event_type, subject, when, {} if data is None else data, subscription)
+        )
         return event_id
 
     def _put(self, event: bytes) -> None:

@@ -18,7 +18,13 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.codec import has_lz4
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    UnknownError,
+    UnsupportedVersionError,
+)
 
 from metering.client.transport import Away, Fate, fate, subject_of
 from metering.clock import Clock, SystemClock
@@ -31,6 +37,9 @@ MESSAGE_BYTES_MAX: Final = 900_000
 """Of the events of one record; brokers take 1,048,588 bytes with what is around them."""
 
 STOP_SECONDS: Final = 2.0
+NOT_IDEMPOTENT: Final = (UnknownError, UnsupportedVersionError, ClusterAuthorizationFailedError)
+"""What a broker says that knows no idempotent producers, or allows none."""
+
 SYSTEM: Final = SystemClock()
 _LOG: Final = logging.getLogger("metering.client")
 
@@ -55,6 +64,7 @@ class Kafka:
 
     async def send(self, events: Sequence[bytes]) -> list[Fate]:
         """See `Transport.send`: one record a partition, or a few if it would be too large."""
+        named = [(subject_of(event), event) for event in events]
         try:
             # An idempotent producer never gives up by itself.
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -62,7 +72,9 @@ class Kafka:
                 received = [("received", b"%d" % self._clock.now())]
                 answers = [
                     await producer.send(self._topic, payload, key, partition, headers=received)
-                    for partition, key, payload in self._records(events)
+                    for partition, key, payload in self._records(
+                        [(subject, event) for subject, event in named if subject]
+                    )
                 ]
                 await asyncio.gather(*answers)
         except (KafkaError, TimeoutError, OSError) as error:
@@ -71,13 +83,15 @@ class Kafka:
         except asyncio.CancelledError:
             self._let_go()
             raise
-        return [fate(event, Outcome.QUEUED) for event in events]
+        return [
+            fate(event, Outcome.QUEUED) if subject else fate(event, Outcome.EVENT_INVALID, "it has no subject")
+            for subject, event in named
+        ]
 
-    def _records(self, events: Sequence[bytes]) -> Iterator[tuple[int, bytes, bytes]]:
+    def _records(self, events: Sequence[tuple[str, bytes]]) -> Iterator[tuple[int, bytes, bytes]]:
         """Partition, key and payload of each record: the events of one partition in their order."""
         groups: defaultdict[int, list[tuple[str, bytes]]] = defaultdict(list)
-        for event in events:
-            subject = subject_of(event)
+        for subject, event in events:
             groups[partition_of(subject, self._partitions)].append((subject, event))
         for partition, group in groups.items():
             begin = size = 0
@@ -93,9 +107,7 @@ class Kafka:
             await self._require_topic()
             try:
                 self._producer = await self._start_producer(idempotent=True)
-            except KafkaConnectionError:
-                raise
-            except KafkaError as error:
+            except NOT_IDEMPOTENT as error:
                 _LOG.warning("the broker refuses idempotent producers (%r): its retries may leave copies", error)
                 self._producer = await self._start_producer(idempotent=False)
             self._partitions = len(await self._producer.partitions_for(self._topic))

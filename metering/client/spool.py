@@ -141,6 +141,7 @@ class Spool:
         events, damaged = list[bytes](), list[bytes]()
         for line in lines:
             try:
+                line.decode()
                 _JSON.decode(line)
                 events.append(line)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

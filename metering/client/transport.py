@@ -1,7 +1,7 @@
 """What carries events away: the service over HTTP (`http.py`), or Kafka directly (`kafka.py`)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -62,18 +62,21 @@ class _Named(msgspec.Struct):
     subject: str = ""
 
 
-_NAMED = msgspec.json.Decoder(_Named)
+_NAMED: Final = msgspec.json.Decoder(_Named)
 
 
 def fate(event: bytes, outcome: str, detail: str | None = None) -> Fate:
     """The fate of an event, named by its own id; an event that cannot be read has an empty id."""
-    try:
-        named = _NAMED.decode(event)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        named = _Named()
-    return Fate(named.id, str(outcome), detail, event)
+    return Fate(_named(event).id, str(outcome), detail, event)
 
 
 def subject_of(event: bytes) -> str:
-    """The customer of an event that `event_bytes` made."""
-    return _NAMED.decode(event).subject
+    """The customer of an event; empty if it cannot be read: not every line of a spool needs to be of ours."""
+    return _named(event).subject
+
+
+def _named(event: bytes) -> _Named:
+    try:
+        return _NAMED.decode(event)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _Named()

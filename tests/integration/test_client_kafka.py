@@ -82,6 +82,20 @@ async def test_events_above_a_record_s_size_go_in_several(broker: EmbeddedBroker
     assert len(found) >= 3
 
 
+async def test_line_of_a_spool_that_is_no_event_stops_nobody(
+    broker: EmbeddedBroker, make_topic: MakeTopic, tmp_path: Path
+) -> None:
+    topic = await make_topic(broker, PARTITIONS)
+    (tmp_path / "00000000000000000001.dead.jsonl").write_bytes(b'{"no": "event"}\n5\n')
+    async with Metering(Kafka(broker.bootstrap, topic), spool=tmp_path) as metering:
+        event_id = metering.count("t", "acme")
+        assert await metering.flush(SOON)
+        assert (metering.counters.sent, metering.counters.refused) == (1, 2)
+    (found,) = (await records(broker.bootstrap, topic, embedded=True)).values()
+    assert [event["id"] for event in events_of(found)] == [event_id]
+    assert (tmp_path / "refused.jsonl").read_bytes() == b'{"no": "event"}\n5\n'
+
+
 async def test_topic_that_is_not_there_is_waited_for_and_not_made(
     broker: EmbeddedBroker, make_topic: MakeTopic, tmp_path: Path
 ) -> None:

@@ -102,9 +102,10 @@ def test_line_that_a_crash_cut_off_is_not_read(opened: Callable[..., Spool]) -> 
 def test_damaged_line_is_put_aside_and_costs_the_others_nothing(opened: Callable[..., Spool], tmp_path: Path) -> None:
     spool = opened()
     segment = spool.write(EVENTS)
-    segment.path.write_bytes(segment.path.read_bytes().replace(b'"e2"', b"\xff\xff\xff\xff"))
-    assert spool.read(segment) == [event for event in EVENTS if b"e2" not in event]
-    assert (tmp_path / "spool" / REFUSED).read_bytes() == b'{"id":\xff\xff\xff\xff}\n'
+    damaged = segment.path.read_bytes().replace(b'"e2"', b"\xff\xff\xff\xff").replace(b'"e3"', b'"\xff3"')
+    segment.path.write_bytes(damaged)
+    assert spool.read(segment) == [EVENTS[number] for number in (0, 1, 4)]
+    assert (tmp_path / "spool" / REFUSED).read_bytes() == b'{"id":\xff\xff\xff\xff}\n{"id":"\xff3"}\n'
 
 
 def test_lock_of_a_living_process_is_respected_and_of_a_forgotten_file_not(
