@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 Assigned = Callable[[frozenset[int]], Awaitable[dict[int, int]]]
-"""Called with the partitions gained; answers from which offset to read each. What it leaves out is held, not read."""
+"""Called with the partitions gained, none of which is held; answers from which offset to read each. What it leaves out
+is held, not read."""
 Revoked = Callable[[frozenset[int]], Awaitable[None]]
 """Called with the partitions lost, before another reader may have them: finish or drop their work."""
 

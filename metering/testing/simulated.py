@@ -191,8 +191,9 @@ class BrokerReader:
         self._broker.members.append(self)
 
     async def gain(self, partitions: frozenset[int]) -> None:
-        """Tell it what it has."""
+        """Tell it what it has; nothing twice."""
         async with self._telling:
+            partitions -= self.held
             self.held |= partitions
             try:
                 self._next |= await self._assigned(partitions)
@@ -202,6 +203,7 @@ class BrokerReader:
     async def lose(self, partitions: frozenset[int]) -> None:
         """Tell it what it has no more."""
         async with self._telling:
+            partitions &= self.held
             self.held -= partitions
             self._paused -= partitions
             for partition in partitions:

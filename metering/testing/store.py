@@ -204,6 +204,7 @@ class MemoryConnection:
 
     def _insert_rejected(self, partition: int, *columns: list[Any]) -> None:
         rows = {(partition, *row[:3]): row[3:] for row in zip(*columns, strict=True)}
+        assert len(rows) == len(columns[0]), "one statement lists an event twice"
 
         def write() -> None:
             assert not rows.keys() & self._tables.rejected.keys(), "a rejected event is listed twice"
