@@ -45,6 +45,7 @@ class Done(NamedTuple):
     held: Held
     rated: Rated
     outcomes: Counter[Outcome]
+    run: seen.Run
     again: bool
 
 
@@ -71,6 +72,7 @@ class Checkpoint:
         self._late_window = late_window
         self._held = Held(0, 0, 0)
         self._window = Window()
+        self._run = seen.Run()
         self._meters = Meters()
         self._rater = Rater(accounts)
         self._partitions: dict[str, int] = {}
@@ -84,7 +86,7 @@ class Checkpoint:
         """Own the partition: fence who owned it before, learn what it remembers; the offset to read from."""
         async with connection(self._pool) as lent:
             self._held = await take(lent, self.partition, self._log.identity, self._owner)
-            self._window = await seen.load(lent, self.partition, self._clock.now())
+            self._window, self._run = await seen.load(lent, self.partition, self._clock.now()), seen.Run()
             self._meters = await Meters.load(lent)
         self._rater.forget()
         metrics.STREAM_STOPPED.labels(self.partition).set(0)
@@ -132,7 +134,7 @@ class Checkpoint:
         if row["next_offset"] != judged.arrivals.next_offset:
             return False
         held = self._held._replace(next_offset=row["next_offset"])
-        self._remember(judged, Done(held, Rated(), Counter(), again=False))
+        self._remember(judged, Done(held, Rated(), Counter(), seen.Run(), again=False))
         return True
 
     async def _steps(self, lent: asyncpg.Connection, judged: Judged) -> Done:
@@ -156,7 +158,8 @@ class Checkpoint:
         with metrics.STREAM_STAGE_SECONDS.labels("rate").time():
             rated = self._rater.rate(buckets, self._meters)
         # 3 identities
-        await seen.insert(lent, self.partition, arrived.first_offset, judged.entries, expiry(arrived, counted))
+        expires = expiry(arrived, counted)
+        run = await seen.insert(lent, self.partition, arrived.first_offset, judged.entries, expires, self._run)
         # 4 usage
         await usage.add(lent, buckets)
         # 5 totals; usage of what has ended may make an invoice of its own
@@ -170,7 +173,7 @@ class Checkpoint:
         await outcome_store.count(lent, self.partition, outcomes)
         # 7 the offset
         await lent.execute(queries().advance_partition, self.partition, arrived.next_offset)
-        return Done(Held(held.epoch, arrived.next_offset, held.catalog_version), rated, outcomes, again)
+        return Done(Held(held.epoch, arrived.next_offset, held.catalog_version), rated, outcomes, run, again)
 
     def _meter(self, judged: Judged) -> tuple[list[Bucket], list[Refused], Counter[Outcome]]:
         """The buckets of the events that count, and all that is refused, values included."""
@@ -203,7 +206,7 @@ class Checkpoint:
 
     def _remember(self, judged: Judged, done: Done) -> None:
         """After the commit: what is in memory is what is committed."""
-        self._held = done.held
+        self._held, self._run = done.held, done.run
         for rows, until in seen.by_window(expiry(judged.arrivals, judged.counted)):
             self._window.add(judged.entries[rows], until)
         self._window.forget(self._clock.now())
