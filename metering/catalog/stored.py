@@ -5,12 +5,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from metering.usage.fold import LIVE
 from schemas.instants import Instant
 from schemas.meter import Meter
 from schemas.plan import Plan, UsageCharge
-
-LIVE_AGGREGATIONS = frozenset(("count", "sum"))
-"""What the stream can keep so far; the simulator has all aggregations of spec 3.2."""
 
 
 class PlanVersion(NamedTuple):
@@ -109,7 +107,7 @@ def not_live(meters: Mapping[str, Meter], known: Mapping[str, Meter], plans: Map
     said = [
         f"meters.{key}: the live system keeps count and sum so far, not {meter.aggregation}"
         for key, meter in meters.items()
-        if meter.aggregation not in LIVE_AGGREGATIONS
+        if meter.aggregation not in LIVE
     ]
     merged = {**known, **meters}
     for key, plan in plans.items():
@@ -117,7 +115,7 @@ def not_live(meters: Mapping[str, Meter], known: Mapping[str, Meter], plans: Map
             if not isinstance(charge, UsageCharge):
                 continue
             meter = merged.get(charge.meter)
-            if meter is not None and meter.aggregation not in LIVE_AGGREGATIONS:
+            if meter is not None and meter.aggregation not in LIVE:
                 said.append(
                     f"plans.{key}.charges.{name}: usage is billed live by count and sum, not {meter.aggregation}"
                 )

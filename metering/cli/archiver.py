@@ -1,6 +1,5 @@
 """`metering archiver`: the role that writes the archive, in a process of its own."""
 
-import asyncio
 import os
 import socket
 from contextlib import AsyncExitStack
@@ -14,7 +13,7 @@ from metering.archive.archiver import Archiver
 from metering.archive.place import place_of
 from metering.archive.store import ArchiveStore
 from metering.cli.connected import connected
-from metering.cli.loop import run, stop_signals
+from metering.cli.loop import run, stop_signals, stopped_or_failed
 from metering.cli.say import say
 from metering.config import Settings
 from metering.errors import ConfigurationError
@@ -49,13 +48,5 @@ async def _archive(settings: Settings) -> int:
         stack.push_async_callback(role.stop)
         for line in (*notes, f"metrics   {url}/metrics", "Archiving; Ctrl-C stops."):
             say(line)
-        waiting, failing = asyncio.create_task(stopped.wait()), asyncio.create_task(role.failed())
-        try:
-            await asyncio.wait({waiting, failing}, return_when=asyncio.FIRST_COMPLETED)
-            if failing.done():
-                failing.result()
-        finally:
-            waiting.cancel()
-            failing.cancel()
-            await asyncio.gather(waiting, failing, return_exceptions=True)
+        await stopped_or_failed(stopped, role.failed())
     return 0

@@ -45,3 +45,16 @@ async def stop_signals() -> AsyncIterator[asyncio.Event]:
     finally:
         for one in signals:
             loop.remove_signal_handler(one)
+
+
+async def stopped_or_failed(stopped: asyncio.Event, failed: Coroutine[Any, Any, None]) -> None:
+    """Wait for the signal to stop; if `failed` raises before, that error is raised."""
+    waiting, failing = asyncio.create_task(stopped.wait()), asyncio.create_task(failed)
+    try:
+        await asyncio.wait({waiting, failing}, return_when=asyncio.FIRST_COMPLETED)
+        if failing.done():
+            failing.result()
+    finally:
+        waiting.cancel()
+        failing.cancel()
+        await asyncio.gather(waiting, failing, return_exceptions=True)

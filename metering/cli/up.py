@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from metering import config
-from metering.cli.loop import run, stop_signals
+from metering.cli.loop import run, stop_signals, stopped_or_failed
 from metering.cli.say import say
 from metering.clock import Clock, SettableClock, SystemClock
 from metering.config import Settings
@@ -62,13 +62,4 @@ async def _run(settings: Settings, clock: Clock, stopped: asyncio.Event) -> None
         if engine.admin_key is not None:
             say(f"admin key {engine.admin_key}   (shown this once: keep it)")
         say("Ready; Ctrl-C stops.")
-        waiting = asyncio.create_task(stopped.wait())
-        failing = asyncio.create_task(engine.failed())
-        try:
-            await asyncio.wait({waiting, failing}, return_when=asyncio.FIRST_COMPLETED)
-            if failing.done():
-                failing.result()
-        finally:
-            waiting.cancel()
-            failing.cancel()
-            await asyncio.gather(waiting, failing, return_exceptions=True)
+        await stopped_or_failed(stopped, engine.failed())

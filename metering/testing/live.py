@@ -4,11 +4,10 @@ from typing import Any
 from urllib.parse import quote
 
 from metering.testing.engine import Engine
+from metering.usage.fold import LIVE
 from schemas.act import Act, Cancel, Change, Coupon, Grant, OneOff, Subscribe
 from schemas.codec import to_tree
 from schemas.scenario import Events, PlanVersion, Scenario, Void
-
-LIVE = frozenset({"count", "sum"})
 
 
 def not_playable(scenario: Scenario) -> str | None:

@@ -33,7 +33,7 @@ class Bucket(NamedTuple):
 
 
 LIVE: frozenset[Aggregation] = frozenset({"count", "sum"})
-"""The aggregations that buckets can hold: those whose parts add up."""
+"""What buckets can hold, and so what is metered live: the aggregations whose parts add up. The simulator has all."""
 
 
 def fold(aggregation: Aggregation, metered: Metered, batch: Batch, positions: Indices, cuts: Cuts) -> list[Bucket]:
